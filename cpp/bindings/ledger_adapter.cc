@@ -1,0 +1,71 @@
+#include "ledger_adapter.h"
+
+#include <algorithm>
+#include <array>
+
+namespace otp_actions::bindings {
+namespace {
+
+namespace py = pybind11;
+using py::literals::operator""_a;
+
+}  // namespace
+
+py::bytes KeyBytes(const LedgerKey& key) {
+  std::array<char, 1 + kIdSize> bytes{};
+  bytes[0] = static_cast<char>(key.kind);
+  std::copy(key.id.begin(), key.id.end(), bytes.begin() + 1);
+  return {bytes.data(), bytes.size()};
+}
+
+std::variant<Taken, Denied> PythonLedger::Take(std::span<const Claim> claims, std::span<const Barrier> barriers,
+                                               UnixTime now) {
+  py::tuple claim_tuples(claims.size());
+  for (std::size_t i = 0; i < claims.size(); ++i) {
+    claim_tuples[i] = py::make_tuple(KeyBytes(claims[i].bucket), claims[i].limit, claims[i].ttl);
+  }
+  py::tuple barrier_tuples(barriers.size());  // NOLINT(misc-const-correctness): it is filled below
+  for (std::size_t i = 0; i < barriers.size(); ++i) {
+    barrier_tuples[i] = py::make_tuple(KeyBytes(barriers[i].mark), barriers[i].above);
+  }
+  py::object result = ledger_.attr("take")(claim_tuples, "unless"_a = barrier_tuples, "now"_a = now);
+  if (py::hasattr(result, "which")) {
+    // `which` is the barrier or the claim that stood in the way, as it was passed in.
+    const py::object which = result.attr("which");
+    Denied denied;
+    denied.retry_after = result.attr("retry_after").cast<std::int64_t>();
+    while (denied.index < barriers.size() && !py::object(barrier_tuples[denied.index]).equal(which)) ++denied.index;
+    for (std::size_t i = 0; denied.index == barriers.size() + i && i < claims.size(); ++i) {
+      if (!py::object(claim_tuples[i]).equal(which)) ++denied.index;
+    }
+    return denied;
+  }
+  Taken taken;
+  for (const py::handle count : result.attr("counts")) taken.counts.push_back(count.cast<std::int64_t>());
+  if (!claims.empty()) {
+    taken_ = std::move(result);
+    claims_ = std::move(claim_tuples);
+  }
+  return taken;
+}
+
+bool PythonLedger::Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) {
+  return ledger_.attr("advance")(KeyBytes(mark), value, "ttl"_a = ttl, "now"_a = now).cast<bool>();
+}
+
+void PythonLedger::GiveBack(const Claim& claim, UnixTime now) {
+  for (const py::handle taken : claims_) {
+    if (!py::object(taken[py::int_(0)]).equal(KeyBytes(claim.bucket))) continue;
+    ledger_.attr("give_back")(taken_, taken, "now"_a = now);
+  }
+}
+
+AnyLedger::AnyLedger(py::handle ledger) {
+  if (py::isinstance<Ledger>(ledger)) {
+    core_ = ledger.cast<Ledger*>();
+  } else {
+    adapter_.emplace(ledger);
+  }
+}
+
+}  // namespace otp_actions::bindings

@@ -1,0 +1,283 @@
+// Keyring and Verdict for Python. Arguments are positional: a keyword costs more than the work.
+
+#include <pybind11/native_enum.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ledger_adapter.h"
+#include "otp_actions/challenge.h"
+#include "otp_actions/encoding.h"
+#include "otp_actions/error.h"
+#include "otp_actions/random.h"
+#include "otp_actions/verification.h"
+#include "register.h"
+
+namespace otp_actions::bindings {
+namespace {
+
+namespace py = pybind11;
+
+py::str Text(std::string_view text) { return {text.data(), text.size()}; }
+
+// TokenText returns the characters of `token` without a copy. What is not an ASCII string is no token, whatever it is.
+std::string_view TokenText(py::handle token) {
+  if (!PyUnicode_Check(token.ptr()) || PyUnicode_IS_ASCII(token.ptr()) == 0) throw Error(ErrorCode::kInvalidToken);
+  return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(token.ptr())),
+          static_cast<std::size_t>(PyUnicode_GET_LENGTH(token.ptr()))};
+}
+
+std::string_view Utf8(py::handle text) {
+  Py_ssize_t size = 0;
+  const char* const data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (data == nullptr) throw py::error_already_set();
+  return {data, static_cast<std::size_t>(size)};
+}
+
+Identifier IdentifierFrom(py::handle identifier) {
+  if (identifier.is_none()) return std::monostate();
+  if (PyUnicode_Check(identifier.ptr())) return std::string(Utf8(identifier));
+  if (!PyLong_Check(identifier.ptr()) || PyBool_Check(identifier.ptr()))
+    throw py::type_error("an identifier is None, an int or a str");
+  int overflow = 0;
+  const std::int64_t number = PyLong_AsLongLongAndOverflow(identifier.ptr(), &overflow);
+  if (overflow != 0) throw py::value_error("an int identifier has 64 bits");
+  return number;
+}
+
+py::object ToPython(const Identifier& identifier) {
+  if (const auto* number = std::get_if<std::int64_t>(&identifier)) return py::int_(*number);
+  if (const auto* text = std::get_if<std::string>(&identifier)) return Text(*text);
+  return py::none();
+}
+
+Payload PayloadFrom(py::handle identifier, py::handle metadata, py::handle purpose, std::int64_t max_retries,
+                    UnixTime now, UnixTime otp_expiry, UnixTime session_expiry) {
+  Payload payload;
+  if (!PyUnicode_Check(purpose.ptr())) throw py::type_error("a purpose is a str");
+  payload.purpose = Utf8(purpose);
+  payload.identifier = IdentifierFrom(identifier);
+  if (!metadata.is_none()) payload.metadata = Utf8(metadata);
+  payload.timestamp = now;
+  payload.otp_expiry = otp_expiry;
+  payload.session_expiry = session_expiry;
+  payload.max_retries = max_retries;
+  return payload;
+}
+
+py::tuple Issue(const Keyring& ring, py::handle identifier, py::handle metadata, py::handle purpose, int length,
+                std::int64_t max_retries, UnixTime now, UnixTime otp_expiry, UnixTime session_expiry) {
+  const Issued issued = IssueChallenge(
+      ring, PayloadFrom(identifier, metadata, purpose, max_retries, now, otp_expiry, session_expiry), length);
+  return py::make_tuple(Text(issued.code.text()), Text(issued.context));
+}
+
+py::str Decoy(const Keyring& ring, py::handle identifier, py::handle metadata, py::handle purpose,
+              std::int64_t max_retries, UnixTime now, UnixTime otp_expiry, UnixTime session_expiry) {
+  return Text(
+      IssueDecoy(ring, PayloadFrom(identifier, metadata, purpose, max_retries, now, otp_expiry, session_expiry)));
+}
+
+// A verified dict is copied from a template and filled: inserting eleven keys one by one costs more than opening the
+// token.
+class Template {
+ public:
+  enum Name : std::size_t {
+    kV,
+    kJti,
+    kPurpose,
+    kIdentifier,
+    kOtpHash,
+    kMetadata,
+    kTimestamp,
+    kOtpExpiry,
+    kSessionExpiry,
+    kRetryCount,
+    kMaxRetriesName
+  };
+
+  static py::dict Copy() {
+    PyObject* const copy = PyDict_Copy(The().fields_);
+    if (copy == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::dict>(copy);
+  }
+
+  static void Set(const py::dict& fields, Name name, const py::object& value) {
+    if (PyDict_SetItem(fields.ptr(), The().names_[name], value.ptr()) != 0) throw py::error_already_set();
+  }
+
+ private:
+  Template() : fields_(PyDict_New()) {
+    constexpr std::array<const char*, 11> kNames = {
+        "v",         "jti",        "purpose",        "identifier",  "otp_hash",   "metadata",
+        "timestamp", "otp_expiry", "session_expiry", "retry_count", "max_retries"};
+    for (std::size_t i = 0; i < kNames.size(); ++i) {
+      names_[i] = PyUnicode_InternFromString(kNames[i]);
+      if (PyDict_SetItem(fields_, names_[i], Py_None) != 0) throw py::error_already_set();
+    }
+  }
+  static const Template& The() {
+    static const Template the;
+    return the;
+  }
+
+  PyObject* fields_;  // Never given back, like the names: they live as long as the process.
+  std::array<PyObject*, 11> names_{};
+};
+
+template <std::size_t N>
+py::str Hex(const std::array<std::uint8_t, N>& bytes) {
+  std::array<char, 2 * N> hex;
+  HexEncode(bytes, hex);
+  return Text({hex.data(), hex.size()});
+}
+
+// Fields returns the payload as a dict. Metadata stays JSON text (None for null): Python's own decoder is the one that
+// makes Python's own objects.
+py::dict Fields(const Payload& payload) {
+  py::dict fields = Template::Copy();
+  Template::Set(fields, Template::kV, py::int_(payload.version));
+  Template::Set(fields, Template::kJti, Hex(payload.jti));
+  Template::Set(fields, Template::kPurpose, Text(payload.purpose));
+  Template::Set(fields, Template::kIdentifier, ToPython(payload.identifier));
+  Template::Set(fields, Template::kOtpHash, Hex(payload.otp_hash));
+  if (payload.metadata != "null") Template::Set(fields, Template::kMetadata, Text(payload.metadata));
+  Template::Set(fields, Template::kTimestamp, py::int_(payload.timestamp));
+  Template::Set(fields, Template::kOtpExpiry, py::int_(payload.otp_expiry));
+  Template::Set(fields, Template::kSessionExpiry, py::int_(payload.session_expiry));
+  Template::Set(fields, Template::kRetryCount, py::int_(payload.retry_count));
+  Template::Set(fields, Template::kMaxRetriesName, py::int_(payload.max_retries));
+  return fields;
+}
+
+// A text without a UTF-8 form (a lone surrogate) is nobody's code; it is still counted and compared like any other.
+std::string_view CodeText(py::handle code) {
+  Py_ssize_t size = 0;
+  const char* const data = PyUnicode_AsUTF8AndSize(code.ptr(), &size);
+  if (data != nullptr) return {data, static_cast<std::size_t>(size)};
+  PyErr_Clear();
+  return {};
+}
+
+// What is no text, or has no UTF-8 form, is nobody's purpose: longer than any that was ever sealed.
+std::string_view PurposeText(py::handle purpose) {
+  static const std::string nobodys(kMaxPurposeSize + 1, '?');
+  Py_ssize_t size = 0;
+  const char* const data = PyUnicode_Check(purpose.ptr()) ? PyUnicode_AsUTF8AndSize(purpose.ptr(), &size) : nullptr;
+  if (data != nullptr) return {data, static_cast<std::size_t>(size)};
+  PyErr_Clear();
+  return nobodys;
+}
+
+py::object Verify(const Keyring& ring, py::handle context, py::handle code, py::handle purpose, UnixTime now,
+                  bool accept_legacy, bool single_use, py::handle ledger) {
+  const Challenge challenge = Challenge::Open(ring, TokenText(context));
+  AnyLedger any(ledger);
+  const Verification result = VerifyCode(challenge, CodeText(code), PurposeText(purpose), now,
+                                         {.accept_legacy = accept_legacy, .single_use = single_use}, any.get());
+  if (result.verdict == Verdict::kVerified) return Fields(challenge.payload());
+  const std::int64_t max_retries = challenge.payload().max_retries;
+  if (result.verdict != Verdict::kWrongCode) return py::make_tuple(result.verdict, py::none(), max_retries);
+  return py::make_tuple(result.verdict, Text(challenge.Reseal(result.attempts_made, now)),
+                        max_retries - result.attempts_made);
+}
+
+py::tuple Count(const Keyring& ring, py::handle context, UnixTime now, py::handle ledger) {
+  const Challenge challenge = Challenge::Open(ring, TokenText(context));
+  AnyLedger any(ledger);
+  const Verification result = CountAttempt(challenge, now, any.get());
+  const std::int64_t max_retries = challenge.payload().max_retries;
+  if (result.verdict != Verdict::kAdmitted) return py::make_tuple(result.verdict, py::none(), max_retries);
+  return py::make_tuple(result.verdict, Text(challenge.Reseal(result.attempts_made, now)), max_retries);
+}
+
+// A dict key that is no str would become one without a word: Python's encoder writes {1: 2} as {"1": 2}.
+// NOLINTBEGIN(misc-no-recursion): bounded by depth_left
+bool IsNestedWithin(PyObject* value, int depth_left);
+
+bool IsDictNestedWithin(PyObject* dict, int depth_left) {
+  Py_ssize_t at = 0;
+  PyObject* key = nullptr;
+  PyObject* item = nullptr;
+  while (PyDict_Next(dict, &at, &key, &item) != 0) {
+    if (!PyUnicode_Check(key)) throw py::type_error(std::string("a key of type ") + Py_TYPE(key)->tp_name);
+    if (!IsNestedWithin(item, depth_left - 1)) return false;
+  }
+  return true;
+}
+
+bool IsNestedWithin(PyObject* value, int depth_left) {
+  const bool is_dict = PyDict_Check(value) != 0;
+  if (!is_dict && !PyList_Check(value) && !PyTuple_Check(value)) return true;
+  if (depth_left <= 0) return false;
+  if (is_dict) return IsDictNestedWithin(value, depth_left);
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); ++i) {
+    if (!IsNestedWithin(PySequence_Fast_GET_ITEM(value, i), depth_left - 1)) return false;
+  }
+  return true;
+}
+// NOLINTEND(misc-no-recursion)
+
+std::vector<SecretBytes> Keys(const std::vector<py::bytes>& keys) {
+  std::vector<SecretBytes> secrets;
+  secrets.reserve(keys.size());
+  for (const py::bytes& key : keys) secrets.emplace_back(AsBytes(static_cast<std::string_view>(key)));
+  return secrets;
+}
+
+}  // namespace
+
+void RegisterKeyring(py::module_& module) {
+  module.attr("MAX_TOKEN_SIZE") = kMaxTokenSize;
+  module.attr("MAX_METADATA_SIZE") = kMaxMetadataSize;
+  module.attr("MAX_METADATA_DEPTH") = kMaxMetadataDepth;
+  module.attr("MAX_IDENTIFIER_SIZE") = kMaxIdentifierSize;
+  module.attr("MAX_PURPOSE_SIZE") = kMaxPurposeSize;
+  module.attr("MAX_RETRIES") = kMaxRetries;
+  module.attr("MAX_KEYS") = kMaxKeys;
+  module.attr("MIN_CODE_LENGTH") = kMinCodeLength;
+  module.attr("MAX_CODE_LENGTH") = kMaxCodeLength;
+
+  py::native_enum<Verdict>(module, "Verdict", "enum.Enum", "What is said of an attempt, in the order of judging.")
+      .value("ADMITTED", Verdict::kAdmitted)
+      .value("REFUSED_LEGACY", Verdict::kRefusedLegacy)
+      .value("WRONG_PURPOSE", Verdict::kWrongPurpose)
+      .value("SESSION_EXPIRED", Verdict::kSessionExpired)
+      .value("CODE_EXPIRED", Verdict::kCodeExpired)
+      .value("REVOKED", Verdict::kRevoked)
+      .value("USED", Verdict::kUsed)
+      .value("EXHAUSTED", Verdict::kExhausted)
+      .value("WRONG_CODE", Verdict::kWrongCode)
+      .value("VERIFIED", Verdict::kVerified)
+      .finalize();
+  module.def(
+      "is_nested_within", [](py::handle value, int depth) { return IsNestedWithin(value.ptr(), std::min(depth, 64)); },
+      "Whether dicts and lists in a value nest at most so deep. TypeError for a dict key that is no str.");
+  module.def("match_count", &MatchCount, "How many codes this process has compared so far.");
+
+  py::class_<Keyring>(module, "Keyring", "One primary key and its fallbacks. Shows nothing of itself in a repr.")
+      .def(py::init([](const std::vector<py::bytes>& keys) { return std::make_unique<Keyring>(Keys(keys)); }))
+      .def("issue", &Issue)
+      .def("issue_decoy", &Decoy)
+      .def("verify", &Verify, "The fields if verified, else (verdict, new context, attempts left or allowed).")
+      .def("count_attempt", &Count, "(verdict, new context, attempts allowed).")
+      .def("revoke",
+           [](const Keyring& self, py::handle context, UnixTime now, py::handle ledger) {
+             AnyLedger any(ledger);
+             Revoke(Challenge::Open(self, TokenText(context)), now, any.get());
+           })
+      .def("seal", [](const Keyring& self, const py::bytes& plaintext,
+                      UnixTime now) { return Text(self.Seal(AsBytes(static_cast<std::string_view>(plaintext)), now)); })
+      .def("open", [](const Keyring& self, py::handle token) {
+        const Keyring::Opened opened = self.Open(TokenText(token));
+        return py::bytes(reinterpret_cast<const char*>(opened.plaintext.data()), opened.plaintext.size());
+      });
+}
+
+}  // namespace otp_actions::bindings

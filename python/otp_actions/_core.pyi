@@ -1,0 +1,96 @@
+# The C++ core as Python sees it. Arguments are positional: a keyword would cost more than the work.
+
+import enum
+from typing import Any
+
+from otp_actions.ledgers.base import Barrier, Claim, LedgerKey
+
+MAX_CODE_LENGTH: int
+MAX_IDENTIFIER_SIZE: int
+MAX_KEYS: int
+MAX_METADATA_DEPTH: int
+MAX_METADATA_SIZE: int
+MAX_PURPOSE_SIZE: int
+MAX_RETRIES: int
+MAX_TOKEN_SIZE: int
+MIN_CODE_LENGTH: int
+
+class InvalidToken(Exception): ...
+class ContextTooBig(Exception): ...
+class LedgerFull(Exception): ...
+class CryptoFailure(Exception): ...
+
+class Verdict(enum.Enum):
+    ADMITTED = 0
+    REFUSED_LEGACY = 1
+    WRONG_PURPOSE = 2
+    SESSION_EXPIRED = 3
+    CODE_EXPIRED = 4
+    REVOKED = 5
+    USED = 6
+    EXHAUSTED = 7
+    WRONG_CODE = 8
+    VERIFIED = 9
+
+def is_nested_within(value: object, depth: int, /) -> bool: ...
+def match_count() -> int: ...
+
+class Keyring:
+    def __init__(self, keys: list[bytes], /) -> None: ...
+    def issue(
+        self,
+        identifier: str | int | None,
+        metadata: str | None,
+        purpose: str,
+        length: int,
+        max_retries: int,
+        now: int,
+        otp_expiry: int,
+        session_expiry: int,
+        /,
+    ) -> tuple[str, str]: ...
+    def issue_decoy(
+        self,
+        identifier: str | int | None,
+        metadata: str | None,
+        purpose: str,
+        max_retries: int,
+        now: int,
+        otp_expiry: int,
+        session_expiry: int,
+        /,
+    ) -> str: ...
+    def verify(
+        self,
+        context: object,
+        code: str,
+        purpose: str,
+        now: int,
+        accept_legacy: bool,
+        single_use: bool,
+        ledger: object,
+        /,
+    ) -> dict[str, Any] | tuple[Verdict, str | None, int]: ...
+    def count_attempt(self, context: object, now: int, ledger: object, /) -> tuple[Verdict, str | None, int]: ...
+    def revoke(self, context: object, now: int, ledger: object, /) -> None: ...
+    def seal(self, plaintext: bytes, now: int, /) -> str: ...
+    def open(self, token: object, /) -> bytes: ...
+
+class Ledger:
+    def take(
+        self, claims: tuple[Claim, ...], barriers: tuple[Barrier, ...], now: int, /
+    ) -> tuple[tuple[int, ...] | None, int, int]: ...
+    def advance(self, mark: LedgerKey, value: int, ttl: int, now: int, /) -> bool: ...
+    def give_back(self, claim: Claim, now: int, /) -> None: ...
+
+class NoLedger(Ledger):
+    def __init__(self) -> None: ...
+
+class ProcessLedger(Ledger):
+    def __init__(self, capacity: int, /) -> None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def memory(self) -> int: ...

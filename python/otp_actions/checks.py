@@ -1,0 +1,74 @@
+"""``manage.py check``: every setting that could not be used, and what a deployment does without.
+
+Run by Django when ``otp_actions`` is in ``INSTALLED_APPS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's name for it
+
+from otp_actions import conf, ledgers
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Report each setting that a request would fail on."""
+    errors: list[CheckMessage] = []
+    for reader in conf.READERS:
+        try:
+            reader()
+        except conf.SettingError as error:
+            errors.append(Error(str(error), id=error.check_id))
+    if not errors:
+        try:
+            ledgers.ledger_for(conf.current())
+        except conf.SettingError as error:
+            errors.append(Error(str(error), id=error.check_id))
+    return errors
+
+
+def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Say what the chosen settings do not guarantee. Only with ``check --deploy``."""
+    warnings: list[CheckMessage] = []
+    ledger = conf.read("OTP_LEDGER")
+    if ledger is None:
+        warnings.append(
+            Warning(
+                "OTP_LEDGER is None: attempts are not counted on the server, a code can be used more than once, and "
+                "nothing can be revoked. A client that keeps sending its first context may guess without end.",
+                hint='Set OTP_LEDGER = "process", or a ledger that your processes share.',
+                id="otp_actions.W001",
+            )
+        )
+    elif ledger == "process":
+        warnings.append(
+            Warning(
+                'OTP_LEDGER is "process": attempts and single use are exact within one process only. Each further '
+                "worker process, and each restart, starts with fresh counts.",
+                hint="With N workers a code can be guessed N times as often and used up to N times. Use a ledger that "
+                "your processes share, or run one process, or silence this check if that is enough.",
+                id="otp_actions.W002",
+            )
+        )
+    if ledger is not None and conf.read("OTP_SINGLE_USE") is False:
+        warnings.append(
+            Warning(
+                "OTP_SINGLE_USE is False: a code can be replayed until it expires.",
+                hint="Remove the setting.",
+                id="otp_actions.W003",
+            )
+        )
+    if conf.read("OTP_ACCEPT_LEGACY_CONTEXTS") is True:
+        warnings.append(
+            Warning(
+                "OTP_ACCEPT_LEGACY_CONTEXTS is True: contexts without a version, as the older release made them, are "
+                "still accepted. Data of a user's choice sealed with encrypt_context could pass for one.",
+                hint="Set it to False one OTP_SESSION_EXPIRY_SECONDS after the older release stopped running, or now "
+                "if this project never ran it.",
+                id="otp_actions.W004",
+            )
+        )
+    return warnings

@@ -1,0 +1,271 @@
+"""The settings: read lazily, validated when used, one rule for each.
+
+``current()`` is what the rest of the package calls. ``checks.py`` runs the same readers, so a check and a request can
+never disagree about what is valid.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+
+from otp_actions._core import MAX_CODE_LENGTH, MAX_KEYS, MAX_RETRIES, MIN_CODE_LENGTH, Keyring
+
+GENERATE_KEY: Final = "python -m otp_actions generate-key"
+
+#: Every setting and its default. The key has none on purpose.
+DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "OTP_SIGNING_KEY": None,
+        "OTP_SIGNING_KEY_FALLBACKS": (),
+        "OTP_EXPIRY_SECONDS": 300,
+        "OTP_SESSION_EXPIRY_SECONDS": 900,
+        "OTP_DEFAULT_MAX_RETRIES": 3,
+        "OTP_DEFAULT_LENGTH": 6,
+        "OTP_LEDGER": "process",
+        "OTP_PROCESS_LEDGER_SIZE": 2**18,
+        "OTP_SINGLE_USE": True,
+        "OTP_ACCEPT_LEGACY_CONTEXTS": True,
+    }
+)
+
+BUILT_IN_LEDGERS: Final = (None, "process")
+
+
+class SettingError(ImproperlyConfigured):
+    """A setting that cannot be used. The text says which, why, and what to do; it never quotes a key.
+
+    Attributes:
+        check_id: The id under which ``manage.py check`` reports it.
+    """
+
+    def __init__(self, check_id: str, message: str) -> None:
+        super().__init__(message)
+        self.check_id = check_id
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, validated. Its repr shows no key: a :class:`Keyring` does not show itself."""
+
+    keyring: Keyring
+    otp_expiry: int
+    session_expiry: int
+    max_retries: int
+    length: int
+    ledger: str | None
+    process_ledger_size: int
+    single_use: bool
+    accept_legacy: bool
+
+
+def read(name: str) -> Any:
+    """Return the raw value of setting *name*, or its default."""
+    return getattr(django_settings, name, DEFAULTS[name])
+
+
+def _key(name: str, value: object) -> bytes:
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("ascii")
+        except UnicodeDecodeError:
+            value = "not ASCII"
+    if not isinstance(value, str):
+        raise SettingError("otp_actions.E002", f"{name} must be a str or bytes. Make a key: {GENERATE_KEY}")
+    if value.startswith(("b'", 'b"')):
+        raise SettingError(
+            "otp_actions.E002",
+            f"{name} looks like the printed form of a bytes object (b'...'). Remove the leading b and the quotes.",
+        )
+    try:
+        key = base64.urlsafe_b64decode(value)
+    except (binascii.Error, ValueError):
+        key = b""
+    if base64.urlsafe_b64encode(key).decode() != value:
+        raise SettingError(
+            "otp_actions.E002", f"{name} is not a Fernet key (32 bytes in URL-safe base64). Make one: {GENERATE_KEY}"
+        )
+    if len(key) != 32:
+        raise SettingError(
+            "otp_actions.E003", f"{name} holds {len(key)} bytes, but a key has exactly 32. Make one: {GENERATE_KEY}"
+        )
+    return key
+
+
+def read_keyring() -> Keyring:
+    """Return the ring of ``OTP_SIGNING_KEY`` and ``OTP_SIGNING_KEY_FALLBACKS``."""
+    primary = read("OTP_SIGNING_KEY")
+    if primary is None or primary in ("", b""):
+        raise SettingError("otp_actions.E001", f"OTP_SIGNING_KEY is not set. Make a key: {GENERATE_KEY}")
+    fallbacks = read("OTP_SIGNING_KEY_FALLBACKS")
+    if not isinstance(fallbacks, (list, tuple)):
+        raise SettingError("otp_actions.E002", "OTP_SIGNING_KEY_FALLBACKS must be a list of keys.")
+    keys = [_key("OTP_SIGNING_KEY", primary)]
+    keys += [_key(f"OTP_SIGNING_KEY_FALLBACKS[{i}]", key) for i, key in enumerate(fallbacks)]
+    if len(keys) > MAX_KEYS:
+        raise SettingError(
+            "otp_actions.E004",
+            f"OTP_SIGNING_KEY_FALLBACKS holds {len(fallbacks)} keys; at most {MAX_KEYS - 1} are tried. "
+            "Retire the oldest.",
+        )
+    if len(set(keys)) < len(keys):
+        raise SettingError(
+            "otp_actions.E004", "OTP_SIGNING_KEY and OTP_SIGNING_KEY_FALLBACKS name the same key twice. Remove one."
+        )
+    return Keyring(keys)
+
+
+def _seconds(name: str) -> int:
+    value = read(name)
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or not 1 <= value <= 2**31:
+        raise SettingError(
+            "otp_actions.E005",
+            f"{name} must be a timedelta or a number of seconds, from 1 second to 68 years, not {value!r}.",
+        )
+    return int(value)
+
+
+def read_windows() -> tuple[int, int]:
+    """Return ``(OTP_EXPIRY_SECONDS, OTP_SESSION_EXPIRY_SECONDS)`` in seconds."""
+    otp, session = _seconds("OTP_EXPIRY_SECONDS"), _seconds("OTP_SESSION_EXPIRY_SECONDS")
+    if otp > session:
+        raise SettingError(
+            "otp_actions.E005",
+            f"OTP_EXPIRY_SECONDS ({otp}) is longer than OTP_SESSION_EXPIRY_SECONDS ({session}), but a code cannot "
+            "outlive its context. Raise the session's or lower the code's.",
+        )
+    return otp, session
+
+
+def _integer(check_id: str, name: str, low: int, high: int) -> int:
+    value = read(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise SettingError(check_id, f"{name} must be a whole number from {low} to {high}.")
+    return value
+
+
+def _boolean(name: str) -> bool:
+    value = read(name)
+    if not isinstance(value, bool):
+        raise SettingError("otp_actions.E009", f"{name} must be True or False.")
+    return value
+
+
+def read_max_retries() -> int:
+    """Return ``OTP_DEFAULT_MAX_RETRIES``."""
+    return _integer("otp_actions.E006", "OTP_DEFAULT_MAX_RETRIES", 0, MAX_RETRIES)
+
+
+def read_length() -> int:
+    """Return ``OTP_DEFAULT_LENGTH``, in digits."""
+    return _integer("otp_actions.E007", "OTP_DEFAULT_LENGTH", MIN_CODE_LENGTH, MAX_CODE_LENGTH)
+
+
+def read_ledger() -> str | None:
+    """Return ``OTP_LEDGER``: ``None``, the name of a built-in ledger, or a dotted path."""
+    value = read("OTP_LEDGER")
+    if value is None or (isinstance(value, str) and (value in BUILT_IN_LEDGERS or "." in value)):
+        return value
+    names = ", ".join(repr(name) for name in BUILT_IN_LEDGERS)
+    raise SettingError(
+        "otp_actions.E008",
+        f"OTP_LEDGER = {value!r} is not a known ledger. Use one of {names}, or the dotted path of a Ledger class.",
+    )
+
+
+def read_process_ledger_size() -> int:
+    """Return ``OTP_PROCESS_LEDGER_SIZE``, in entries."""
+    return _integer("otp_actions.E008", "OTP_PROCESS_LEDGER_SIZE", 1, 2**30)
+
+
+def read_switches() -> tuple[bool, bool]:
+    """Return ``(OTP_SINGLE_USE, OTP_ACCEPT_LEGACY_CONTEXTS)``."""
+    return _boolean("OTP_SINGLE_USE"), _boolean("OTP_ACCEPT_LEGACY_CONTEXTS")
+
+
+#: What ``manage.py check`` runs, one after the other.
+READERS: Final[tuple[Callable[[], object], ...]] = (
+    read_keyring,
+    read_windows,
+    read_max_retries,
+    read_length,
+    read_ledger,
+    read_process_ledger_size,
+    read_switches,
+)
+
+
+def _load() -> Settings:
+    otp_expiry, session_expiry = read_windows()
+    single_use, accept_legacy = read_switches()
+    return Settings(
+        keyring=read_keyring(),
+        otp_expiry=otp_expiry,
+        session_expiry=session_expiry,
+        max_retries=read_max_retries(),
+        length=read_length(),
+        ledger=read_ledger(),
+        process_ledger_size=read_process_ledger_size(),
+        single_use=single_use,
+        accept_legacy=accept_legacy,
+    )
+
+
+#: What LazySettings remembers: one dict for the life of the process. It holds ``_wrapped`` and every setting that was
+#: read; an assignment drops the entry, and ``override_settings`` replaces ``_wrapped`` and drops them all.
+_known: Final = vars(django_settings)
+
+
+class _Snapshot:
+    """The last settings, with what is needed to see that none of them has changed since."""
+
+    __slots__ = ("count", "last", "names", "pick", "settings", "values")
+
+    def __init__(self) -> None:
+        self.settings = _load()
+        for name in DEFAULTS:
+            getattr(django_settings, name, None)
+        # Changes whenever one of ours that was set is set again, or goes away.
+        self.pick = itemgetter("_wrapped", *(name for name in DEFAULTS if name in _known))
+        # A list is copied, so that a change inside it shows.
+        self.values = tuple(list(value) if isinstance(value, list) else value for value in self.pick(_known))
+        # One that is set for the first time becomes the last name, and there is one name more.
+        self.names = vars(_known["_wrapped"])
+        self.count = len(self.names)
+        self.last = next(reversed(self.names))
+
+
+_snapshot: _Snapshot | None = None
+
+
+def current() -> Settings:
+    """Return the settings as they are now.
+
+    Raises:
+        SettingError: One of them cannot be used.
+    """
+    global _snapshot
+    snapshot = _snapshot
+    if snapshot is not None:
+        try:
+            if (
+                snapshot.pick(_known) == snapshot.values
+                and len(snapshot.names) == snapshot.count
+                and next(reversed(snapshot.names)) is snapshot.last
+            ):
+                return snapshot.settings
+        except KeyError:
+            pass
+    _snapshot = snapshot = _Snapshot()
+    return snapshot.settings

@@ -1,0 +1,54 @@
+"""Ledgers: who counted what. ``base.py`` is the port; every other file is one backend."""
+
+from __future__ import annotations
+
+from django.utils.module_loading import import_string
+
+from otp_actions.conf import SettingError, Settings
+from otp_actions.ledgers.base import Ledger
+from otp_actions.ledgers.none import NoLedger
+from otp_actions.ledgers.process import ProcessLedger
+
+__all__ = ["Ledger", "ledger_for", "reset"]
+
+_made: dict[tuple[str | None, int], Ledger] = {}
+_last: tuple[Settings | None, Ledger | None] = (None, None)
+
+
+def ledger_for(settings: Settings) -> Ledger:
+    """Return this process's ledger for *settings*; made once, then kept: it is the memory of who counted what."""
+    global _last
+    last_settings, ledger = _last
+    if ledger is None or last_settings is not settings:
+        key = (settings.ledger, settings.process_ledger_size)
+        if key not in _made:
+            # setdefault, so that two first requests at once end up with the same one.
+            _made.setdefault(key, _make(settings))
+        ledger = _made[key]
+        _last = (settings, ledger)
+    return ledger
+
+
+def reset() -> None:
+    """Forget every ledger of this process, and so every count and mark. For tests."""
+    global _last
+    _made.clear()
+    _last = (None, None)
+
+
+def _make(settings: Settings) -> Ledger:
+    if settings.ledger is None:
+        return NoLedger()
+    if settings.ledger == "process":
+        return ProcessLedger(settings.process_ledger_size)
+    try:
+        made = import_string(settings.ledger)()
+    except (ImportError, TypeError, ValueError) as error:
+        raise SettingError(
+            "otp_actions.E008", f"OTP_LEDGER = {settings.ledger!r} cannot be imported and called: {error}"
+        ) from error
+    if not isinstance(made, Ledger):
+        raise SettingError(
+            "otp_actions.E008", f"OTP_LEDGER = {settings.ledger!r} is not a subclass of otp_actions.ledgers.Ledger."
+        )
+    return made

@@ -1,0 +1,46 @@
+"""What the ledgers of the C++ core have in common: ``none.py`` and ``process.py``."""
+
+from __future__ import annotations
+
+from otp_actions import _core
+from otp_actions.exceptions import OTPUnavailableException
+from otp_actions.ledgers.base import Barrier, Claim, Denied, Ledger, LedgerKey, Taken
+
+
+class NativeLedger(Ledger):
+    """A ledger of the core, in the port's clothes."""
+
+    blocking = False
+
+    def __init__(self, table: _core.Ledger) -> None:
+        self._table = table
+        # The core goes straight to its own table, but not past a subclass that overrides an operation.
+        operations = ("take", "advance", "give_back", "_give_back")
+        inherited = all(getattr(type(self), name) is getattr(NativeLedger, name) for name in operations)
+        self._core = table if inherited else self
+
+    @property
+    def core(self) -> object:
+        """See :attr:`Ledger.core`."""
+        return self._core
+
+    def take(self, claims: tuple[Claim, ...], *, unless: tuple[Barrier, ...] = (), now: int) -> Taken | Denied:
+        """See :meth:`Ledger.take`."""
+        try:
+            counts, index, retry_after = self._table.take(claims, unless, now)
+        except _core.LedgerFull:
+            raise OTPUnavailableException from None
+        if counts is not None:
+            return Taken(claims, counts)
+        entries: tuple[Barrier | Claim, ...] = (*unless, *claims)
+        return Denied(entries[index], retry_after)
+
+    def advance(self, mark: LedgerKey, value: int, *, ttl: int, now: int) -> bool:
+        """See :meth:`Ledger.advance`."""
+        try:
+            return self._table.advance(mark, value, ttl, now)
+        except _core.LedgerFull:
+            raise OTPUnavailableException from None
+
+    def _give_back(self, claim: Claim, *, now: int) -> None:
+        self._table.give_back(claim, now)

@@ -1,0 +1,575 @@
+"""The rule: issue, verify, revoke. Everything above this module is a way in; everything below is a tool.
+
+How an attempt is judged, and in which order, is the core's (``cpp/include/otp_actions/verification.h``): the context
+opens, purpose, session expiry, code expiry; then revoked, used, attempts in one atomic step of the ledger; then the
+code is compared; then it is marked as used. Counting comes before comparing, so no number of parallel requests buys a
+guess more.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from collections.abc import Callable, Mapping
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+
+from otp_actions import _core, conf
+from otp_actions._core import Verdict
+from otp_actions.exceptions import (
+    InvalidOTPException,
+    MaxRetriesExceededException,
+    MissingFieldsException,
+    OTPException,
+    OTPExpiredException,
+    OTPRevokedException,
+    OTPUnavailableException,
+    OTPUsedException,
+    SessionExpiredException,
+    gettext_noop,
+)
+from otp_actions.ledgers import ledger_for
+
+__all__ = [
+    "agenerate_decoy",
+    "agenerate_otp",
+    "aincrement_retry_count",
+    "arevoke_otp",
+    "avalidate_otp",
+    "averify_otp",
+    "decrypt_context",
+    "encrypt_context",
+    "generate_decoy",
+    "generate_otp",
+    "increment_retry_count",
+    "revoke_otp",
+    "validate_otp",
+    "verify_otp",
+]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_MAX_TYPED: Final = 64  # Characters; more is not a code but a load.
+_MAX_TYPED_BITS: Final = 213  # No int of 64 digits has more.
+_HYPHENS: Final = frozenset("-\N{HYPHEN}")
+
+
+def _moment(now: object) -> int:
+    """Return *now*, a caller's own, in whole seconds."""
+    if isinstance(now, bool) or not isinstance(now, (int, float)) or not 0 <= now < 2**53:
+        raise OTPException(gettext_noop("now must be Unix time in seconds."))
+    return int(now)
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def _refuse(value: object) -> NoReturn:
+    raise TypeError(type(value).__name__)
+
+
+# The C encoder that json.dumps makes anew for each call, made once. `None` in place of the circularity check: nesting
+# is bounded before it is called.
+_encode_json: Final = c_make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, False)
+_decode_json: Final = json.JSONDecoder().raw_decode
+
+
+def _to_json(value: object, depth: int, too_deep: str, not_json: str) -> str:
+    """Return *value* as compact JSON; the two messages say what was wrong with it."""
+    try:
+        if not _core.is_nested_within(value, depth):
+            raise OTPException(too_deep, depth=depth)
+        text = "".join(_encode_json(value, 0))
+        if not text.isascii():
+            text.encode()
+    except TypeError as error:
+        raise OTPException(not_json, kind=str(error)) from None
+    except ValueError:
+        raise OTPException(not_json, kind="NaN, Infinity or a lone surrogate") from None
+    return text
+
+
+def _metadata_json(metadata: object) -> str:
+    text = _to_json(
+        metadata,
+        _core.MAX_METADATA_DEPTH,
+        gettext_noop("Metadata is nested deeper than %(depth)d levels."),
+        gettext_noop("Metadata is not JSON: it holds %(kind)s."),
+    )
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > _core.MAX_METADATA_SIZE:
+        raise OTPException(
+            gettext_noop("Metadata is larger than %(limit)d bytes of JSON."), limit=_core.MAX_METADATA_SIZE
+        )
+    return text
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError
+    return fields
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_CANNOT_OPEN: Final = gettext_noop(
+    "Failed to decrypt context. It may be incomplete, changed, made for something else or made with another key. "
+    "Please request a new OTP."
+)
+
+
+# --- Any JSON object under our key ----------------------------------------------------------------------------------
+
+
+def encrypt_context(context: Mapping[str, Any], *, now: int | None = None) -> str:
+    """Seal any JSON object as a Fernet token.
+
+    WARNING: whoever decides what is in *context* can make a context of the older release; see
+    ``OTP_ACCEPT_LEGACY_CONTEXTS``.
+
+    Args:
+        context: String keys, JSON values, at most 9 levels deep and 8192 characters once sealed.
+        now: Unix time in seconds, UTC; the token is stamped with it.
+
+    Raises:
+        OTPException: *context* is not that.
+    """
+    if not isinstance(context, Mapping):
+        raise OTPException(
+            gettext_noop("Encryption failed: a context is a dict, not %(kind)s."), kind=type(context).__name__
+        )
+    text = _to_json(
+        dict(context),
+        _core.MAX_METADATA_DEPTH + 1,
+        gettext_noop("Encryption failed: the context is nested deeper than %(depth)d levels."),
+        gettext_noop("Encryption failed: the context is not JSON: it holds %(kind)s."),
+    )
+    try:
+        return conf.current().keyring.seal(text.encode(), int(time.time()) if now is None else _moment(now))
+    except _core.ContextTooBig:
+        raise _too_big() from None
+
+
+def decrypt_context(encrypted_context: str) -> dict[str, Any]:
+    """Open a token and return the JSON object in it. Judges nothing: no expiry, no purpose, no count.
+
+    Raises:
+        OTPException: The token is not of this ring, or holds something other than a JSON object.
+    """
+    try:
+        context = json.loads(
+            conf.current().keyring.open(encrypted_context).decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_not_finite,
+        )
+    except (_core.InvalidToken, ValueError, RecursionError):
+        raise OTPException(_CANNOT_OPEN) from None
+    if not isinstance(context, dict):
+        raise OTPException(_CANNOT_OPEN)
+    return context
+
+
+# --- Issue ----------------------------------------------------------------------------------------------------------
+
+
+def _too_big() -> OTPException:
+    return OTPException(
+        gettext_noop("Identifier, purpose and metadata together do not fit into a context of %(limit)d characters."),
+        limit=_core.MAX_TOKEN_SIZE,
+    )
+
+
+def _explain(identifier: object, purpose: object, max_retries: object, length: object) -> OTPException:
+    """Return the error that says which argument the core refused. Never quotes one."""
+    if not isinstance(purpose, str):
+        return OTPException(gettext_noop("The purpose must be text."))
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or not 0 <= max_retries <= _core.MAX_RETRIES:
+        return OTPException(
+            gettext_noop("max_retries must be a whole number from 0 to %(limit)d."), limit=_core.MAX_RETRIES
+        )
+    if (
+        isinstance(length, bool)
+        or not isinstance(length, int)
+        or not _core.MIN_CODE_LENGTH <= length <= _core.MAX_CODE_LENGTH
+    ):
+        return OTPException(
+            gettext_noop("A code has %(low)d to %(high)d digits."),
+            low=_core.MIN_CODE_LENGTH,
+            high=_core.MAX_CODE_LENGTH,
+        )
+    if identifier is not None and (isinstance(identifier, bool) or not isinstance(identifier, (int, str))):
+        return OTPException(gettext_noop("The identifier must be text, a whole number or None."))
+    return OTPException(
+        gettext_noop(
+            "The identifier (at most %(identifier)d bytes of text, or a 64-bit number) or the purpose "
+            "(at most %(purpose)d bytes of text) cannot be stored."
+        ),
+        identifier=_core.MAX_IDENTIFIER_SIZE,
+        purpose=_core.MAX_PURPOSE_SIZE,
+    )
+
+
+def _issue(
+    settings: conf.Settings,
+    identifier: str | int | None,
+    metadata: Any,
+    max_retries: int | None,
+    length: int | None,
+    purpose: str,
+    now: int,
+) -> tuple[str, str]:
+    if max_retries is None:
+        max_retries = settings.max_retries
+    if length is None:
+        length = settings.length
+    if max_retries is True or length is True:  # To the core they would be 1.
+        raise _explain(identifier, purpose, max_retries, length)
+    text = None if metadata is None else _metadata_json(metadata)
+    try:
+        return settings.keyring.issue(
+            identifier,
+            text,
+            purpose,
+            length,
+            max_retries,
+            now,
+            now + settings.otp_expiry,
+            now + settings.session_expiry,
+        )
+    except (TypeError, ValueError):
+        raise _explain(identifier, purpose, max_retries, length) from None
+    except _core.ContextTooBig:
+        raise _too_big() from None
+
+
+def generate_otp(
+    identifier: str | int | None = None,
+    metadata: Any = None,
+    max_retries: int | None = None,
+    length: int | None = None,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: int | None = None,
+) -> tuple[str, str]:
+    """Issue a code and its context. Deliver the code out of band; give the context to the client.
+
+    Args:
+        identifier: Who the code is for; comes back in the verified dict. At most 1024 bytes of UTF-8.
+        metadata: Any JSON value, at most 4 KiB and 8 levels deep; comes back in the verified dict. Sealed, so the
+            client cannot read it.
+        max_retries: Attempts, right or wrong ones; ``OTP_DEFAULT_MAX_RETRIES`` if ``None``. 0 refuses at once.
+        length: Digits, 4 to 12; ``OTP_DEFAULT_LENGTH`` if ``None``.
+        purpose: What the code is good for; verifying needs the same.
+        request: The request this is done for.
+        now: Unix time in seconds, UTC; the clock if ``None``.
+
+    Returns:
+        ``(code, context)``, two strings.
+
+    Raises:
+        OTPException: An argument is out of its range; the text says which.
+    """
+    now = int(time.time()) if now is None else _moment(now)
+    return _issue(conf.current(), identifier, metadata, max_retries, length, purpose, now)
+
+
+def generate_decoy(
+    identifier: str | int | None = None,
+    metadata: Any = None,
+    max_retries: int | None = None,
+    *,
+    purpose: str = "",
+    now: int | None = None,
+) -> str:
+    """Return a context that looks, counts and expires like a real one and never verifies.
+
+    Give it to a client that asks for a code for an account that does not exist, so that the answer does not tell. Pass
+    the same *max_retries* as for a real one.
+
+    Raises:
+        OTPException: As :func:`generate_otp`.
+    """
+    now = int(time.time()) if now is None else _moment(now)
+    settings = conf.current()
+    if max_retries is None:
+        max_retries = settings.max_retries
+    if max_retries is True:
+        raise _explain(identifier, purpose, max_retries, settings.length)
+    text = None if metadata is None else _metadata_json(metadata)
+    try:
+        return settings.keyring.issue_decoy(
+            identifier,
+            text,
+            purpose,
+            max_retries,
+            now,
+            now + settings.otp_expiry,
+            now + settings.session_expiry,
+        )
+    except (TypeError, ValueError):
+        raise _explain(identifier, purpose, max_retries, settings.length) from None
+    except _core.ContextTooBig:
+        raise _too_big() from None
+
+
+# --- Verify ---------------------------------------------------------------------------------------------------------
+
+
+def _typed(otp: object) -> str:
+    """Return what the user typed, in the form codes are made in; raise unless it counts as an attempt."""
+    if isinstance(otp, str):
+        text = otp
+    elif otp is None:
+        raise MissingFieldsException
+    elif isinstance(otp, bool) or not isinstance(otp, int):
+        raise OTPException(gettext_noop("The OTP must be text or a whole number."))
+    else:
+        # A longer number is not even printed: that takes time in proportion to the square of its length.
+        text = str(otp) if otp.bit_length() <= _MAX_TYPED_BITS else "9" * (_MAX_TYPED + 1)
+    if len(text) > _MAX_TYPED:
+        raise OTPException(gettext_noop("The OTP is longer than %(limit)d characters."), limit=_MAX_TYPED)
+    if text.isascii() and text.isdigit():
+        return text
+    text = "".join(c for c in unicodedata.normalize("NFKC", text) if not c.isspace() and c not in _HYPHENS)
+    if not text:
+        raise MissingFieldsException
+    return text
+
+
+def _rejection(verdict: Verdict, new_context: str | None, attempts: int) -> OTPException:
+    """Return the exception for what the core said; *attempts* is how many are left, or were allowed."""
+    if verdict is Verdict.WRONG_CODE:
+        return InvalidOTPException(new_context, attempts_remaining=attempts)
+    if verdict is Verdict.EXHAUSTED:
+        return MaxRetriesExceededException(max_retries=attempts)
+    if verdict is Verdict.WRONG_PURPOSE:
+        return OTPException(gettext_noop("This OTP was issued for something else."))
+    return _REJECTIONS.get(verdict, _not_opened)()
+
+
+def _not_opened() -> OTPException:
+    return OTPException(_CANNOT_OPEN)
+
+
+_REJECTIONS: Final[dict[Verdict, Callable[[], OTPException]]] = {
+    Verdict.SESSION_EXPIRED: SessionExpiredException,
+    Verdict.CODE_EXPIRED: OTPExpiredException,
+    Verdict.REVOKED: OTPRevokedException,
+    Verdict.USED: OTPUsedException,
+}
+
+
+def _failure(error: Exception, encrypted_context: object) -> OTPException:
+    """Return the exception for what the core raised instead of a verdict."""
+    if isinstance(error, _core.LedgerFull):
+        return OTPUnavailableException()
+    return MissingFieldsException() if encrypted_context in (None, "") else _not_opened()
+
+
+def verify_otp(
+    otp: str | int,
+    encrypted_context: str,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: int | None = None,
+) -> dict[str, Any]:
+    """Verify a code, use it up, and return what was sealed with it.
+
+    Args:
+        otp: What the user typed: text or an int of at most 64 characters. Spaces, hyphens and full-width digits are
+            put right; an int is not padded with zeros.
+        encrypted_context: The context that came with the code, or the one that came with the last wrong attempt.
+        purpose: What the code is wanted for; must equal the purpose it was issued for.
+        request: The request this is done for.
+        now: Unix time in seconds, UTC; the clock if ``None``.
+
+    Returns:
+        ``identifier``, ``metadata``, ``purpose``, ``timestamp``, ``otp_expiry``, ``session_expiry`` (Unix seconds),
+        ``retry_count`` (as in the context), ``max_retries``, ``otp_hash`` and ``jti`` (hexadecimal), ``v``.
+
+    Raises:
+        MissingFieldsException: Code or context is missing, ``None`` or empty. Not counted.
+        OTPException: The context does not open, has another purpose, or the code is not one by its form. Not counted.
+        SessionExpiredException: ``now >= session_expiry``. Not counted.
+        OTPExpiredException: ``now >= otp_expiry``. Not counted.
+        OTPRevokedException: It was revoked. Not counted.
+        OTPUsedException: It was accepted before. Not counted.
+        MaxRetriesExceededException: No attempt was left. Nothing was compared.
+        InvalidOTPException: The code is wrong. Counted; ``new_context`` carries the count.
+        OTPUnavailableException: The ledger cannot tell. Nothing is accepted.
+    """
+    settings = conf.current()
+    now = int(time.time()) if now is None else _moment(now)
+    code = _typed(otp)
+    try:
+        result = settings.keyring.verify(
+            encrypted_context,
+            code,
+            purpose,
+            now,
+            settings.accept_legacy,
+            settings.single_use,
+            ledger_for(settings).core,
+        )
+    except (_core.InvalidToken, _core.LedgerFull) as error:
+        raise _failure(error, encrypted_context) from None
+    if not isinstance(result, dict):
+        raise _rejection(*result)
+    metadata = result["metadata"]
+    if metadata is not None:
+        result["metadata"] = _decode_json(metadata)[0]
+    return result
+
+
+def validate_otp(
+    otp: str | int,
+    encrypted_context: str,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: int | None = None,
+) -> bool:
+    """Verify a code and use it up, as :func:`verify_otp` does, and return ``True``.
+
+    Raises:
+        OTPException: As :func:`verify_otp`; there is no ``False``.
+    """
+    verify_otp(otp, encrypted_context, purpose=purpose, request=request, now=now)
+    return True
+
+
+def increment_retry_count(encrypted_context: str, *, now: int | None = None) -> str:
+    """Count one attempt without comparing anything, and return the context that carries the new count.
+
+    Raises:
+        OTPException: The context does not open.
+        OTPRevokedException, OTPUsedException, MaxRetriesExceededException: There is nothing left to count.
+        OTPUnavailableException: The ledger cannot tell.
+    """
+    now = int(time.time()) if now is None else _moment(now)
+    settings = conf.current()
+    try:
+        verdict, context, allowed = settings.keyring.count_attempt(encrypted_context, now, ledger_for(settings).core)
+    except (_core.InvalidToken, _core.LedgerFull) as error:
+        raise _failure(error, encrypted_context) from None
+    if context is None:
+        raise _rejection(verdict, None, allowed)
+    return context
+
+
+def revoke_otp(encrypted_context: str, *, now: int | None = None) -> None:
+    """Make a challenge worthless from now on, whatever context of it a client holds. Doing it twice is fine.
+
+    Raises:
+        OTPException: The context does not open, or ``OTP_LEDGER`` is ``None`` and could not remember.
+        OTPUnavailableException: The ledger cannot be reached; the challenge is not revoked.
+    """
+    now = int(time.time()) if now is None else _moment(now)
+    settings = conf.current()
+    ledger = ledger_for(settings)
+    if not ledger.remembers:
+        raise OTPException(gettext_noop("Nothing can be revoked without a ledger: set OTP_LEDGER."))
+    try:
+        settings.keyring.revoke(encrypted_context, now, ledger.core)
+    except (_core.InvalidToken, _core.LedgerFull) as error:
+        raise _failure(error, encrypted_context) from None
+
+
+# --- Async twins ----------------------------------------------------------------------------------------------------
+
+
+# Django's error reports look for sensitive_variables() in the frames that called one. A coroutine's frames have lost
+# their caller by then, so every coroutine here says so itself, and _apart says it again for what it calls.
+
+
+@sensitive_variables()
+async def _apart(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call *function*, in a thread of its own if the ledger would block the event loop."""
+
+    @sensitive_variables()
+    def call() -> _T:
+        return function(*args, **kwargs)
+
+    if ledger_for(conf.current()).blocking:
+        # Without arguments: what sync_to_async is given stands in its own frame.
+        return await sync_to_async(call, thread_sensitive=False)()
+    return call()
+
+
+@sensitive_variables()
+async def agenerate_otp(
+    identifier: str | int | None = None,
+    metadata: Any = None,
+    max_retries: int | None = None,
+    length: int | None = None,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: int | None = None,
+) -> tuple[str, str]:
+    """:func:`generate_otp` for async code."""
+    return await _apart(
+        generate_otp, identifier, metadata, max_retries, length, purpose=purpose, request=request, now=now
+    )
+
+
+@sensitive_variables()
+async def agenerate_decoy(
+    identifier: str | int | None = None,
+    metadata: Any = None,
+    max_retries: int | None = None,
+    *,
+    purpose: str = "",
+    now: int | None = None,
+) -> str:
+    """:func:`generate_decoy` for async code."""
+    return await _apart(generate_decoy, identifier, metadata, max_retries, purpose=purpose, now=now)
+
+
+@sensitive_variables()
+async def averify_otp(
+    otp: str | int,
+    encrypted_context: str,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: int | None = None,
+) -> dict[str, Any]:
+    """:func:`verify_otp` for async code."""
+    return await _apart(verify_otp, otp, encrypted_context, purpose=purpose, request=request, now=now)
+
+
+@sensitive_variables()
+async def avalidate_otp(
+    otp: str | int,
+    encrypted_context: str,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: int | None = None,
+) -> bool:
+    """:func:`validate_otp` for async code."""
+    return await _apart(validate_otp, otp, encrypted_context, purpose=purpose, request=request, now=now)
+
+
+@sensitive_variables()
+async def aincrement_retry_count(encrypted_context: str, *, now: int | None = None) -> str:
+    """:func:`increment_retry_count` for async code."""
+    return await _apart(increment_retry_count, encrypted_context, now=now)
+
+
+@sensitive_variables()
+async def arevoke_otp(encrypted_context: str, *, now: int | None = None) -> None:
+    """:func:`revoke_otp` for async code."""
+    await _apart(revoke_otp, encrypted_context, now=now)

@@ -1,0 +1,70 @@
+"""Helpers for your own test suite. With pytest they come as fixtures, see ``otp_actions.testing.plugin``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from unittest import mock
+
+from django.test import override_settings
+
+from otp_actions import ledgers, services
+from otp_actions.__main__ import generate_key
+
+__all__ = ["IssuedOTP", "capture_otps", "fresh_ledger", "otp_settings", "wrong_code"]
+
+
+class IssuedOTP(NamedTuple):
+    """A code that was issued while :func:`capture_otps` was active."""
+
+    code: str
+    context: str
+    identifier: str | int | None
+    purpose: str
+
+
+@contextmanager
+def capture_otps() -> Iterator[list[IssuedOTP]]:
+    """Collect every code that is issued inside the block, newest last, wherever ``generate_otp`` is called from.
+
+    Example::
+
+        with capture_otps() as issued:
+            client.post("/request-otp/", {"email": "ada@example.com"})
+        code = issued[-1].code
+    """
+    issued: list[IssuedOTP] = []
+    issue = services._issue  # noqa: SLF001 -- the one place where every code passes
+
+    def record(
+        settings: Any, identifier: Any, metadata: Any, max_retries: Any, length: Any, purpose: str, now: int
+    ) -> Any:
+        code, context = issue(settings, identifier, metadata, max_retries, length, purpose, now)
+        issued.append(IssuedOTP(code, context, identifier, purpose))
+        return code, context
+
+    with mock.patch.object(services, "_issue", record):
+        yield issued
+
+
+@contextmanager
+def fresh_ledger() -> Iterator[None]:
+    """Start the block, and what follows it, with a ledger that has counted nothing."""
+    ledgers.reset()
+    try:
+        yield
+    finally:
+        ledgers.reset()
+
+
+@contextmanager
+def otp_settings(**overrides: Any) -> Iterator[None]:
+    """Use a key of this block's own, a fresh ledger, and *overrides* (``OTP_EXPIRY_SECONDS=60``)."""
+    with fresh_ledger(), override_settings(**{"OTP_SIGNING_KEY": generate_key(), "OTP_LEDGER": "process", **overrides}):
+        yield
+
+
+def wrong_code(code: str) -> str:
+    """Return a code of the same length that is not *code*."""
+    return code[:-1] + str((int(code[-1]) + 1) % 10)

@@ -1,0 +1,313 @@
+"""The settings: what is refused and how it says so, and that a change is seen at once."""
+
+import base64
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import timedelta
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from otp_actions import conf
+from otp_actions.__main__ import generate_key
+from otp_actions.services import decrypt_context, generate_otp, verify_otp
+
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+OTHER_KEY = generate_key()
+
+MISSING = object()
+
+
+def error_for(**overrides):
+    """Return the SettingError that *overrides* make of the first use."""
+    with override_settings(**{name: value for name, value in overrides.items() if value is not MISSING}):
+        for name, value in overrides.items():
+            if value is MISSING:
+                delattr(django_settings, name)
+        with pytest.raises(conf.SettingError) as caught:
+            generate_otp()
+        assert isinstance(caught.value, ImproperlyConfigured)
+        return caught.value
+
+
+# --- The key
+
+
+@pytest.mark.parametrize(
+    ("key", "check_id", "message"),
+    [
+        (MISSING, "E001", "OTP_SIGNING_KEY is not set. Make a key: python -m otp_actions generate-key"),
+        (None, "E001", "is not set"),
+        ("", "E001", "is not set"),
+        (b"", "E001", "is not set"),
+        (12345, "E002", "must be a str or bytes"),
+        ([KEY], "E002", "must be a str or bytes"),
+        (f"b'{KEY}'", "E002", "printed form of a bytes object (b'...'). Remove the leading b and the quotes"),
+        (f'b"{KEY}"', "E002", "printed form of a bytes object"),
+        (f"b'{KEY}'".encode(), "E002", "printed form of a bytes object"),
+        ("changeme!", "E002", "is not a Fernet key"),
+        ("changeme", "E003", "holds 6 bytes, but a key has exactly 32"),
+        ("not base64!", "E002", "is not a Fernet key"),
+        (KEY[:-1], "E002", "is not a Fernet key"),
+        (KEY + "=", "E002", "is not a Fernet key"),
+        (f" {KEY}", "E002", "is not a Fernet key"),
+        (f"{KEY}\n", "E002", "is not a Fernet key"),
+        (KEY[:-2] + "9=", "E002", "is not a Fernet key"),  # Stray trailing bits.
+        (base64.b64encode(b"\xff" * 32).decode(), "E002", "is not a Fernet key"),
+        ("ключ", "E002", "is not a Fernet key"),
+        ("\ud800", "E002", "is not a Fernet key"),
+        (b"\xff" * 44, "E002", "is not a Fernet key"),
+        (base64.urlsafe_b64encode(bytes(16)).decode(), "E003", "holds 16 bytes, but a key has exactly 32"),
+        (base64.urlsafe_b64encode(bytes(33)), "E003", "holds 33 bytes, but a key has exactly 32"),
+        (bytes(32), "E002", "is not a Fernet key"),  # The raw key.
+    ],
+    ids=lambda value: ascii(value)[:24],
+)
+def test_key_that_cannot_be_used_says_what_to_do(key, check_id, message):
+    error = error_for(OTP_SIGNING_KEY=key)
+    assert error.check_id == f"otp_actions.{check_id}"
+    assert message in str(error)
+    assert KEY[:20] not in str(error)
+    assert str(key) not in str(error) or key in (None, "", b"")
+
+
+@pytest.mark.parametrize("key", [OTHER_KEY, OTHER_KEY.encode()], ids=["str", "bytes"])
+def test_key_may_be_str_or_bytes(key):
+    with override_settings(OTP_SIGNING_KEY=key):
+        code, context = generate_otp()
+    with override_settings(OTP_SIGNING_KEY=OTHER_KEY):
+        assert verify_otp(code, context)
+    with override_settings(OTP_SIGNING_KEY=KEY, OTP_SIGNING_KEY_FALLBACKS=(key,)):
+        assert decrypt_context(context)
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "message"),
+    [
+        (OTHER_KEY, "OTP_SIGNING_KEY_FALLBACKS must be a list of keys"),
+        (None, "OTP_SIGNING_KEY_FALLBACKS must be a list of keys"),
+        ({OTHER_KEY}, "OTP_SIGNING_KEY_FALLBACKS must be a list of keys"),
+        ([OTHER_KEY, "short"], "OTP_SIGNING_KEY_FALLBACKS[1] is not a Fernet key"),
+        ([None], "OTP_SIGNING_KEY_FALLBACKS[0] must be a str or bytes"),
+        ([""], "OTP_SIGNING_KEY_FALLBACKS[0]"),
+        ([f"b'{OTHER_KEY}'"], "OTP_SIGNING_KEY_FALLBACKS[0] looks like the printed form"),
+    ],
+)
+def test_fallbacks_that_cannot_be_used_name_the_one(fallbacks, message):
+    error = error_for(OTP_SIGNING_KEY_FALLBACKS=fallbacks)
+    assert error.check_id in {"otp_actions.E002", "otp_actions.E003"}
+    assert message in str(error)
+    assert OTHER_KEY not in str(error)
+
+
+def test_reprs_show_no_key():
+    current = conf.current()
+    assert KEY not in repr(current) + str(current) + repr(current.keyring) + str(vars(django_settings).keys())
+
+
+# --- Numbers and switches
+
+
+@pytest.mark.parametrize("name", ["OTP_EXPIRY_SECONDS", "OTP_SESSION_EXPIRY_SECONDS"])
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, 0.5, True, None, "300", float("nan"), float("inf"), 2**31 + 1, timedelta(0), timedelta(seconds=-5), [300]],
+    ids=repr,
+)
+def test_window_that_cannot_be_used(name, value):
+    error = error_for(**{name: value})
+    assert error.check_id == "otp_actions.E005"
+    assert str(error).startswith(f"{name} must be a timedelta or a number of seconds")
+
+
+def test_code_cannot_outlive_its_context():
+    error = error_for(OTP_EXPIRY_SECONDS=901)
+    assert error.check_id == "otp_actions.E005"
+    assert str(error).startswith("OTP_EXPIRY_SECONDS (901) is longer than OTP_SESSION_EXPIRY_SECONDS (900)")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(1, 1), (60, 60), (90.9, 90), (timedelta(minutes=2), 120), (timedelta(seconds=1.5), 1), (2**31, 2**31)],
+)
+def test_window_may_be_seconds_or_timedelta(value, seconds):
+    with override_settings(OTP_EXPIRY_SECONDS=value, OTP_SESSION_EXPIRY_SECONDS=value):
+        payload = decrypt_context(generate_otp(now=0)[1])
+    assert (payload["otp_expiry"], payload["session_expiry"]) == (seconds, seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "check_id", "low", "high"),
+    [
+        ("OTP_DEFAULT_MAX_RETRIES", "E006", 0, 1_000_000),
+        ("OTP_DEFAULT_LENGTH", "E007", 4, 12),
+        ("OTP_PROCESS_LEDGER_SIZE", "E008", 1, 2**30),
+    ],
+)
+def test_whole_number_at_its_limits_and_one_over(name, check_id, low, high):
+    for value in (low, high):
+        with override_settings(**{name: value}):
+            assert generate_otp()
+    for value in (low - 1, high + 1, True, None, float(high), str(low), [low]):
+        error = error_for(**{name: value})
+        assert error.check_id == f"otp_actions.{check_id}"
+        assert str(error) == f"{name} must be a whole number from {low} to {high}."
+
+
+@pytest.mark.parametrize("name", ["OTP_SINGLE_USE", "OTP_ACCEPT_LEGACY_CONTEXTS"])
+@pytest.mark.parametrize("value", [1, 0, None, "True", "", []], ids=repr)
+def test_switch_is_true_or_false(name, value):
+    error = error_for(**{name: value})
+    assert (error.check_id, str(error)) == ("otp_actions.E009", f"{name} must be True or False.")
+
+
+@pytest.mark.parametrize("value", ["redis", "Process", "", "none", 0, False, [], {}, object], ids=repr)
+def test_unknown_ledger(value):
+    error = error_for(OTP_LEDGER=value)
+    assert error.check_id == "otp_actions.E008"
+    assert str(error).startswith(f"OTP_LEDGER = {value!r} is not a known ledger. Use one of None, 'process'")
+
+
+# --- A change is seen at once
+
+# Each setting with another value, and where the validated one stands.
+CHANGES = {
+    "OTP_SIGNING_KEY": (OTHER_KEY, "keyring"),
+    "OTP_SIGNING_KEY_FALLBACKS": ([OTHER_KEY], "keyring"),
+    "OTP_EXPIRY_SECONDS": (60, "otp_expiry"),
+    "OTP_SESSION_EXPIRY_SECONDS": (3600, "session_expiry"),
+    "OTP_DEFAULT_MAX_RETRIES": (9, "max_retries"),
+    "OTP_DEFAULT_LENGTH": (9, "length"),
+    "OTP_LEDGER": (None, "ledger"),
+    "OTP_PROCESS_LEDGER_SIZE": (99, "process_ledger_size"),
+    "OTP_SINGLE_USE": (False, "single_use"),
+    "OTP_ACCEPT_LEGACY_CONTEXTS": (False, "accept_legacy"),
+}
+
+
+def test_every_setting_is_listed_here():
+    assert CHANGES.keys() == conf.DEFAULTS.keys()
+    assert {field for _, field in CHANGES.values()} == {field.name for field in fields(conf.Settings)}
+
+
+class Restored:
+    """Put the global settings back, whatever a test assigned to them."""
+
+    def __enter__(self):
+        self.before = {name: getattr(django_settings, name) for name in CHANGES if hasattr(django_settings, name)}
+
+    def __exit__(self, *_):
+        for name in CHANGES:
+            if name in self.before:
+                setattr(django_settings, name, self.before[name])
+            elif hasattr(django_settings, name):
+                delattr(django_settings, name)
+
+
+def override(name, value):
+    return override_settings(**{name: value})
+
+
+@contextmanager
+def assign(name, value):
+    with Restored():
+        setattr(django_settings, name, value)
+        yield
+
+
+@contextmanager
+def monkeypatch_attribute(name, value):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(django_settings, name, value, raising=False)
+        yield
+
+
+@pytest.mark.parametrize("way", [override, assign, monkeypatch_attribute])
+@pytest.mark.parametrize("name", CHANGES)
+def test_change_is_seen_at_once_and_so_is_its_end(name, way):
+    value, field = CHANGES[name]
+    before = getattr(conf.current(), field)
+    for _ in range(2):
+        with way(name, value):
+            changed = getattr(conf.current(), field)
+            assert changed is getattr(conf.current(), field)  # Read once, then kept.
+            assert changed is not before
+            if field != "keyring":
+                assert changed == value
+        after = getattr(conf.current(), field)
+        assert after is not changed
+        if field != "keyring":
+            assert after == before
+
+
+@pytest.mark.parametrize("name", [name for name in CHANGES if name != "OTP_SIGNING_KEY"])
+def test_deleted_setting_is_the_default_again(name):
+    value, field = CHANGES[name]
+    default = getattr(conf.current(), field)
+    with Restored():
+        setattr(django_settings, name, value)
+        changed = getattr(conf.current(), field)
+        delattr(django_settings, name)
+        after = getattr(conf.current(), field)
+    assert after is not changed
+    if field != "keyring":
+        assert (changed, after) == (value, default)
+
+
+def test_deleted_key_is_missing_at_once():
+    with Restored():
+        generate_otp()
+        del django_settings.OTP_SIGNING_KEY
+        with pytest.raises(conf.SettingError, match="OTP_SIGNING_KEY is not set"):
+            generate_otp()
+    assert generate_otp()
+
+
+def test_deleted_inside_an_override_is_missing_at_once():
+    with override_settings(OTP_SIGNING_KEY=OTHER_KEY):
+        generate_otp()
+        del django_settings.OTP_SIGNING_KEY
+        with pytest.raises(conf.SettingError, match="OTP_SIGNING_KEY is not set"):
+            generate_otp()
+    assert generate_otp()
+
+
+def test_first_assignment_is_seen_also_while_an_unrelated_setting_goes():
+    with Restored():
+        django_settings.AN_UNRELATED_SETTING = 1
+        assert len(generate_otp()[0]) == 6
+        del django_settings.AN_UNRELATED_SETTING
+        django_settings.OTP_DEFAULT_LENGTH = 9
+        assert len(generate_otp()[0]) == 9
+
+
+def test_wrong_setting_that_is_put_right_works_at_once():
+    with Restored():
+        for _ in range(2):
+            django_settings.OTP_DEFAULT_LENGTH = 99
+            for _ in range(2):
+                with pytest.raises(conf.SettingError):
+                    generate_otp()
+            django_settings.OTP_DEFAULT_LENGTH = 8
+            assert len(generate_otp()[0]) == 8
+
+
+def test_pytest_django_fixture_is_seen_at_once(settings):
+    assert len(generate_otp()[0]) == 6
+    settings.OTP_DEFAULT_LENGTH = 8
+    assert len(generate_otp()[0]) == 8
+    del settings.OTP_DEFAULT_LENGTH
+    assert len(generate_otp()[0]) == 6
+
+
+def test_nested_overrides_end_in_order():
+    seen = []
+    with override_settings(OTP_DEFAULT_LENGTH=7):
+        seen.append(len(generate_otp()[0]))
+        with override_settings(OTP_DEFAULT_LENGTH=8):
+            seen.append(len(generate_otp()[0]))
+        seen.append(len(generate_otp()[0]))
+    seen.append(len(generate_otp()[0]))
+    assert seen == [7, 8, 7, 6]
