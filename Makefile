@@ -1,6 +1,6 @@
 # Everything a person types here. Each target makes what it needs first; nothing has to be installed by hand.
 .DEFAULT_GOAL := help
-PREPARE := tools/prepare.sh
+PREPARE := bash tools/prepare.sh
 VENV := .venv/bin
 
 .PHONY: help demo test lint format types bench package lowest sanitize clean
@@ -18,7 +18,7 @@ test: ## Build and run the C++ and the Python tests
 
 lint: ## Formatting, linters, clang-tidy, types, the import contract
 	@$(PREPARE) lint gtest
-	@tools/lint.sh
+	@bash tools/lint.sh
 
 format: ## Put every file into shape
 	@$(PREPARE) lint
