@@ -3,7 +3,7 @@
 PREPARE := bash tools/prepare.sh
 VENV := .venv/bin
 
-.PHONY: help demo test lint format types bench package lowest sanitize clean
+.PHONY: help demo test chaos lint format types bench package lowest sanitize clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -12,9 +12,13 @@ demo: ## Start the example server, show the whole exchange, keep serving (ONCE=1
 	@$(PREPARE) build
 	@$(VENV)/python examples/demo/drive.py $(if $(ONCE),--once)
 
-test: ## Build and run the C++ and the Python tests
+test: ## Build and run the C++ and the Python tests, against a real Redis, PostgreSQL and MariaDB
 	@$(PREPARE) test gtest
 	@$(VENV)/python tools/run_tests.py
+
+chaos: ## Kill workers and whole servers under load, and count what was lost (ROUNDS=10)
+	@$(PREPARE) test
+	@$(VENV)/python tools/chaos.py --rounds $(or $(ROUNDS),10)
 
 lint: ## Formatting, linters, clang-tidy, types, the import contract
 	@$(PREPARE) lint gtest

@@ -18,7 +18,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "package"
 LOWEST = ["Django==5.0.*", "djangorestframework==3.15.*"]
-EXPECTED = ["otp_actions/py.typed", "otp_actions/_core.pyi", "otp_actions/services.py", "otp_actions/testing/plugin.py"]
+EXPECTED = [
+    "otp_actions/py.typed",
+    "otp_actions/_core.pyi",
+    "otp_actions/services.py",
+    "otp_actions/testing/plugin.py",
+    "otp_actions/ledgers/database/migrations/0001_initial.py",
+    "otp_actions/audit/migrations/0001_initial.py",
+    "otp_actions/management/commands/otp_purge.py",
+    "otp_actions/audit/management/commands/otp_erase.py",
+]
 
 SMOKE = """
 import django
@@ -121,7 +130,9 @@ def main() -> int:
         "print('==> Testing with Python', sys.version.split()[0], 'Django', django.__version__, 'DRF', r.VERSION)",
     )
     # The tests lie beside the source tree but run against the installed wheel: python/ is not on the path.
-    run(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=ROOT)
+    pytest = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    run(environment, *pytest, cwd=ROOT)
+    run(environment, *pytest, "tests/full", "--ds=projects.full.settings", cwd=ROOT)
     return 0
 
 

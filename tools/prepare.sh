@@ -35,6 +35,13 @@ if works "$python" --version; then
   compiles Python.h 1 "-I$include" || need python3-dev
 fi
 if [ "${2:-}" = gtest ]; then compiles gtest/gtest.h || need libgtest-dev; fi
+case $group in
+  test | lint | package)  # All three install the group "test", and mysqlclient in it is built here.
+    if ! works pkg-config --exists libmariadb && ! works pkg-config --exists mysqlclient; then
+      need libmariadb-dev; need pkg-config
+    fi
+    ;;
+esac
 
 if [ ${#missing[@]} -gt 0 ]; then
   # A missing compiler makes every header look missing; naming them all is right then.
@@ -43,13 +50,13 @@ if [ ${#missing[@]} -gt 0 ]; then
   if works apt-get --version; then
     command="${sudo}apt-get install -y --no-install-recommends $packages"
   elif works dnf --version; then
-    command="${sudo}dnf install -y gcc-c++ openssl-devel python3-devel gtest-devel"
+    command="${sudo}dnf install -y gcc-c++ openssl-devel python3-devel gtest-devel mariadb-connector-c-devel pkgconf"
   elif works brew --version; then
-    command="brew install openssl@3 googletest && xcode-select --install"
+    command="brew install openssl@3 googletest mariadb-connector-c pkgconf && xcode-select --install"
   elif works apk --version; then
-    command="${sudo}apk add g++ openssl-dev python3-dev gtest-dev linux-headers"
+    command="${sudo}apk add g++ openssl-dev python3-dev gtest-dev mariadb-connector-c-dev pkgconf linux-headers"
   else
-    command="(install a C++20 compiler, OpenSSL 3 headers, Python headers with venv, and GoogleTest)"
+    command="(install a C++20 compiler, OpenSSL 3 headers, Python headers with venv, GoogleTest, and MariaDB's client library)"
   fi
   if [ "$(id -u)" != 0 ] || ! works apt-get --version || [ -n "${NO_INSTALL:-}" ]; then
     printf 'Missing on this machine: %s\nType this, then try again:\n\n    %s\n\n' "$packages" "$command" >&2
@@ -58,7 +65,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   say "Installing what is missing: $packages(NO_INSTALL=1 stops this)"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
-  # shellcheck disable=SC2086 -- a list of names
+  # shellcheck disable=SC2086  # A list of names.
   apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
 

@@ -9,6 +9,8 @@ namespace {
 namespace py = pybind11;
 using py::literals::operator""_a;
 
+py::tuple ClaimTuple(const Claim& claim) { return py::make_tuple(KeyBytes(claim.bucket), claim.limit, claim.ttl); }
+
 }  // namespace
 
 py::bytes KeyBytes(const LedgerKey& key) {
@@ -22,7 +24,7 @@ std::variant<Taken, Denied> PythonLedger::Take(std::span<const Claim> claims, st
                                                UnixTime now) {
   py::tuple claim_tuples(claims.size());
   for (std::size_t i = 0; i < claims.size(); ++i) {
-    claim_tuples[i] = py::make_tuple(KeyBytes(claims[i].bucket), claims[i].limit, claims[i].ttl);
+    claim_tuples[i] = ClaimTuple(claims[i]);
   }
   py::tuple barrier_tuples(barriers.size());  // NOLINT(misc-const-correctness): it is filled below
   for (std::size_t i = 0; i < barriers.size(); ++i) {
@@ -49,14 +51,20 @@ std::variant<Taken, Denied> PythonLedger::Take(std::span<const Claim> claims, st
   return taken;
 }
 
-bool PythonLedger::Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) {
-  return ledger_.attr("advance")(KeyBytes(mark), value, "ttl"_a = ttl, "now"_a = now).cast<bool>();
+bool PythonLedger::Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                           std::span<const Release> releases) {
+  py::tuple release_tuples(releases.size());  // NOLINT(misc-const-correctness): it is filled below
+  for (std::size_t i = 0; i < releases.size(); ++i) {
+    release_tuples[i] = py::make_tuple(ClaimTuple(releases[i].claim), releases[i].units);
+  }
+  return ledger_.attr("advance")(KeyBytes(mark), value, "ttl"_a = ttl, "now"_a = now, "release"_a = release_tuples)
+      .cast<bool>();
 }
 
-void PythonLedger::GiveBack(const Claim& claim, UnixTime now) {
+void PythonLedger::GiveBack(const Release& release, UnixTime now) {
   for (const py::handle taken : claims_) {
-    if (!py::object(taken[py::int_(0)]).equal(KeyBytes(claim.bucket))) continue;
-    ledger_.attr("give_back")(taken_, taken, "now"_a = now);
+    if (!py::object(taken[py::int_(0)]).equal(KeyBytes(release.claim.bucket))) continue;
+    ledger_.attr("give_back")(taken_, taken, "now"_a = now, "units"_a = release.units);
   }
 }
 

@@ -21,8 +21,9 @@ class PythonLedger final : public Ledger {
 
   [[nodiscard]] std::variant<Taken, Denied> Take(std::span<const Claim> claims, std::span<const Barrier> barriers,
                                                  UnixTime now) override;
-  [[nodiscard]] bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) override;
-  void GiveBack(const Claim& claim, UnixTime now) override;
+  [[nodiscard]] bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                             std::span<const Release> releases) override;
+  void GiveBack(const Release& release, UnixTime now) override;
 
  private:
   pybind11::handle ledger_;
@@ -36,6 +37,8 @@ class AnyLedger {
   explicit AnyLedger(pybind11::handle ledger);
 
   Ledger& get() { return adapter_ ? static_cast<Ledger&>(*adapter_) : *core_; }
+  // False of one that remembers nothing, so that nobody need work out whom it could count.
+  [[nodiscard]] bool counts() const { return adapter_.has_value() || dynamic_cast<NoLedger*>(core_) == nullptr; }
 
  private:
   std::optional<PythonLedger> adapter_;

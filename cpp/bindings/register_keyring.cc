@@ -15,7 +15,9 @@
 #include "otp_actions/challenge.h"
 #include "otp_actions/encoding.h"
 #include "otp_actions/error.h"
+#include "otp_actions/instant.h"
 #include "otp_actions/random.h"
+#include "otp_actions/subject.h"
 #include "otp_actions/verification.h"
 #include "register.h"
 
@@ -51,37 +53,95 @@ Identifier IdentifierFrom(py::handle identifier) {
   return number;
 }
 
+// Moment is a caller's time, with what it has beyond whole seconds. Python has looked at its range.
+struct Moment {
+  explicit Moment(double now)
+      : second(static_cast<UnixTime>(now)),
+        micros(static_cast<std::int64_t>((now - static_cast<double>(second)) * 1e6)) {}
+
+  UnixTime second;
+  std::int64_t micros;
+};
+
 py::object ToPython(const Identifier& identifier) {
   if (const auto* number = std::get_if<std::int64_t>(&identifier)) return py::int_(*number);
   if (const auto* text = std::get_if<std::string>(&identifier)) return Text(*text);
   return py::none();
 }
 
-Payload PayloadFrom(py::handle identifier, py::handle metadata, py::handle purpose, std::int64_t max_retries,
-                    UnixTime now, UnixTime otp_expiry, UnixTime session_expiry) {
+// Request is what both kinds of issue are asked for.
+struct Request {
   Payload payload;
+  Instant issued_at = 0;
+};
+
+// `issued_at` is 0 for the next instant at `now`.
+Request RequestFrom(py::handle identifier, py::handle metadata, py::handle purpose, std::int64_t max_retries,
+                    double now, std::int64_t otp_window, std::int64_t session_window, Instant issued_at) {
+  const Moment moment(now);
+  Request request{.issued_at = issued_at != 0 ? issued_at : NextInstant(moment.second, moment.micros)};
+  Payload& payload = request.payload;
   if (!PyUnicode_Check(purpose.ptr())) throw py::type_error("a purpose is a str");
   payload.purpose = Utf8(purpose);
   payload.identifier = IdentifierFrom(identifier);
   if (!metadata.is_none()) payload.metadata = Utf8(metadata);
-  payload.timestamp = now;
-  payload.otp_expiry = otp_expiry;
-  payload.session_expiry = session_expiry;
+  payload.timestamp = issued_at != 0 ? issued_at >> kPlaceBits : moment.second;
+  payload.otp_expiry = moment.second + otp_window;
+  payload.session_expiry = moment.second + session_window;
   payload.max_retries = max_retries;
-  return payload;
+  return request;
 }
 
 py::tuple Issue(const Keyring& ring, py::handle identifier, py::handle metadata, py::handle purpose, int length,
-                std::int64_t max_retries, UnixTime now, UnixTime otp_expiry, UnixTime session_expiry) {
-  const Issued issued = IssueChallenge(
-      ring, PayloadFrom(identifier, metadata, purpose, max_retries, now, otp_expiry, session_expiry), length);
+                std::int64_t max_retries, double now, std::int64_t otp_window, std::int64_t session_window,
+                Instant issued_at) {
+  Request request = RequestFrom(identifier, metadata, purpose, max_retries, now, otp_window, session_window, issued_at);
+  const Issued issued = IssueChallenge(ring, std::move(request.payload), length, request.issued_at);
   return py::make_tuple(Text(issued.code.text()), Text(issued.context));
 }
 
 py::str Decoy(const Keyring& ring, py::handle identifier, py::handle metadata, py::handle purpose,
-              std::int64_t max_retries, UnixTime now, UnixTime otp_expiry, UnixTime session_expiry) {
-  return Text(
-      IssueDecoy(ring, PayloadFrom(identifier, metadata, purpose, max_retries, now, otp_expiry, session_expiry)));
+              std::int64_t max_retries, double now, std::int64_t otp_window, std::int64_t session_window,
+              Instant issued_at) {
+  Request request = RequestFrom(identifier, metadata, purpose, max_retries, now, otp_window, session_window, issued_at);
+  return Text(IssueDecoy(ring, std::move(request.payload), request.issued_at));
+}
+
+// Rules is what a project decides, made once for each state of its settings.
+struct Rules {
+  Policy policy;
+  py::object canonical;  // A function from str to str, or None for NFKC without white space around it.
+
+  // ASCII is its own NFKC, so for the usual identifier no Python is run.
+  [[nodiscard]] Identifier Canonical(const Identifier& identifier) const {
+    const auto* const text = std::get_if<std::string>(&identifier);
+    if (text == nullptr) return identifier;
+    if (canonical.is_none() && std::ranges::all_of(*text, [](char c) { return c >= 0; })) {
+      const auto is_space = [](char c) { return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); };
+      const auto first = std::ranges::find_if_not(*text, is_space);
+      const auto last = std::find_if_not(text->rbegin(), text->rend(), is_space).base();
+      return first < last ? std::string(first, last) : std::string();
+    }
+    const py::object result =
+        canonical.is_none() ? py::module_::import("unicodedata").attr("normalize")("NFKC", Text(*text)).attr("strip")()
+                            : canonical(Text(*text));
+    if (!PyUnicode_Check(result.ptr())) throw py::type_error("OTP_CANONICAL_IDENTIFIER must return a str");
+    return std::string(Utf8(result));
+  }
+};
+
+Caller CallerOf(const Challenge& challenge, const Rules& rules, py::handle network, const AnyLedger& ledger) {
+  Caller caller;
+  if (!ledger.counts()) return caller;
+  const Payload& payload = challenge.payload();
+  if (!std::holds_alternative<std::monostate>(payload.identifier)) {
+    caller.identifier =
+        SubjectOf(challenge.key(), kIdentifierUse, rules.Canonical(payload.identifier), payload.purpose);
+  }
+  if (!network.is_none()) {
+    caller.network = SubjectOf(challenge.key(), kNetworkUse, std::string(Utf8(network)), "");
+  }
+  return caller;
 }
 
 // A verified dict is copied from a template and filled: inserting eleven keys one by one costs more than opening the
@@ -175,26 +235,43 @@ std::string_view PurposeText(py::handle purpose) {
   return nobodys;
 }
 
-py::object Verify(const Keyring& ring, py::handle context, py::handle code, py::handle purpose, UnixTime now,
-                  bool accept_legacy, bool single_use, py::handle ledger) {
-  const Challenge challenge = Challenge::Open(ring, TokenText(context));
-  AnyLedger any(ledger);
-  const Verification result = VerifyCode(challenge, CodeText(code), PurposeText(purpose), now,
-                                         {.accept_legacy = accept_legacy, .single_use = single_use}, any.get());
-  if (result.verdict == Verdict::kVerified) return Fields(challenge.payload());
+// What is said with a verdict: a new context and the attempts left, the seconds to wait, or the attempts allowed.
+py::tuple Rejection(const Challenge& challenge, const Verification& result, UnixTime now) {
   const std::int64_t max_retries = challenge.payload().max_retries;
-  if (result.verdict != Verdict::kWrongCode) return py::make_tuple(result.verdict, py::none(), max_retries);
-  return py::make_tuple(result.verdict, Text(challenge.Reseal(result.attempts_made, now)),
-                        max_retries - result.attempts_made);
+  switch (result.verdict) {
+    case Verdict::kWrongCode:
+    case Verdict::kAdmitted:
+      return py::make_tuple(result.verdict, Text(challenge.Reseal(result.attempts_made, now)),
+                            max_retries - result.attempts_made);
+    case Verdict::kOverBudget:
+      return py::make_tuple(result.verdict, py::none(), result.retry_after);
+    default:
+      return py::make_tuple(result.verdict, py::none(), max_retries);
+  }
 }
 
-py::tuple Count(const Keyring& ring, py::handle context, UnixTime now, py::handle ledger) {
+py::object Verify(const Keyring& ring, py::handle context, py::handle code, py::handle purpose, UnixTime now,
+                  const Rules& rules, py::handle network, py::handle ledger) {
   const Challenge challenge = Challenge::Open(ring, TokenText(context));
   AnyLedger any(ledger);
-  const Verification result = CountAttempt(challenge, now, any.get());
-  const std::int64_t max_retries = challenge.payload().max_retries;
-  if (result.verdict != Verdict::kAdmitted) return py::make_tuple(result.verdict, py::none(), max_retries);
-  return py::make_tuple(result.verdict, Text(challenge.Reseal(result.attempts_made, now)), max_retries);
+  const Verification result = VerifyCode(challenge, CodeText(code), PurposeText(purpose), now, rules.policy,
+                                         CallerOf(challenge, rules, network, any), any.get());
+  if (result.verdict == Verdict::kVerified) return Fields(challenge.payload());
+  return Rejection(challenge, result, now);
+}
+
+py::tuple Count(const Keyring& ring, py::handle context, UnixTime now, const Rules& rules, py::handle network,
+                py::handle ledger) {
+  const Challenge challenge = Challenge::Open(ring, TokenText(context));
+  AnyLedger any(ledger);
+  return Rejection(
+      challenge, CountAttempt(challenge, now, rules.policy, CallerOf(challenge, rules, network, any), any.get()), now);
+}
+
+py::tuple Describe(const Keyring& ring, py::handle context) {
+  const Challenge challenge = Challenge::Open(ring, TokenText(context));
+  return py::make_tuple(Hex(challenge.payload().jti), ToPython(challenge.payload().identifier),
+                        Text(challenge.payload().purpose));
 }
 
 // A dict key that is no str would become one without a word: Python's encoder writes {1: 2} as {"1": 2}.
@@ -253,6 +330,7 @@ void RegisterKeyring(py::module_& module) {
       .value("REVOKED", Verdict::kRevoked)
       .value("USED", Verdict::kUsed)
       .value("EXHAUSTED", Verdict::kExhausted)
+      .value("OVER_BUDGET", Verdict::kOverBudget)
       .value("WRONG_CODE", Verdict::kWrongCode)
       .value("VERIFIED", Verdict::kVerified)
       .finalize();
@@ -261,17 +339,55 @@ void RegisterKeyring(py::module_& module) {
       "Whether dicts and lists in a value nest at most so deep. TypeError for a dict key that is no str.");
   module.def("match_count", &MatchCount, "How many codes this process has compared so far.");
 
+  py::class_<Rules>(module, "Rules", "What a project decides about verification.")
+      .def(py::init([](bool accept_legacy, bool single_use, std::int64_t identifier_limit,
+                       std::int64_t identifier_seconds, std::int64_t network_limit, std::int64_t network_seconds,
+                       py::object canonical) {
+        return Rules{.policy = {.accept_legacy = accept_legacy,
+                                .single_use = single_use,
+                                .identifier = {.limit = identifier_limit, .seconds = identifier_seconds},
+                                .network = {.limit = network_limit, .seconds = network_seconds}},
+                     .canonical = std::move(canonical)};
+      }))
+      .def(
+          "canonical",
+          [](const Rules& self, py::handle identifier) { return ToPython(self.Canonical(IdentifierFrom(identifier))); },
+          "The one form of all spellings of an identifier.");
+
   py::class_<Keyring>(module, "Keyring", "One primary key and its fallbacks. Shows nothing of itself in a repr.")
       .def(py::init([](const std::vector<py::bytes>& keys) { return std::make_unique<Keyring>(Keys(keys)); }))
       .def("issue", &Issue)
       .def("issue_decoy", &Decoy)
-      .def("verify", &Verify, "The fields if verified, else (verdict, new context, attempts left or allowed).")
-      .def("count_attempt", &Count, "(verdict, new context, attempts allowed).")
+      .def("verify", &Verify, "The fields if verified, else (verdict, new context, number); see Rejection.")
+      .def("count_attempt", &Count, "(verdict, new context, number).")
+      .def("describe", &Describe, "(jti, identifier, purpose) of a challenge; judges nothing.")
       .def("revoke",
            [](const Keyring& self, py::handle context, UnixTime now, py::handle ledger) {
              AnyLedger any(ledger);
-             Revoke(Challenge::Open(self, TokenText(context)), now, any.get());
+             return Revoke(Challenge::Open(self, TokenText(context)), now, any.get());
            })
+      .def(
+          "advance_epoch",
+          [](const Keyring& self, py::handle identifier, py::handle purpose, double now, std::int64_t ttl,
+             const Rules& rules, py::handle ledger) {
+            AnyLedger any(ledger);
+            const Moment moment(now);
+            return AdvanceEpoch(self, rules.Canonical(IdentifierFrom(identifier)), PurposeText(purpose), moment.second,
+                                moment.micros, ttl, any.get());
+          },
+          "The instant before which codes are worthless now.")
+      .def(
+          "digests",
+          [](const Keyring& self, py::handle use, py::handle whom, py::handle scope, const Rules& rules) {
+            const Identifier identifier = rules.Canonical(IdentifierFrom(whom));
+            py::list digests;
+            for (const auto& key : self.keys()) {
+              const Digest digest = StoreDigest(*key, Utf8(use), identifier, Utf8(scope));
+              digests.append(py::bytes(reinterpret_cast<const char*>(digest.data()), digest.size()));
+            }
+            return digests;
+          },
+          "A 32-byte digest for each key, the primary's first.")
       .def("seal", [](const Keyring& self, const py::bytes& plaintext,
                       UnixTime now) { return Text(self.Seal(AsBytes(static_cast<std::string_view>(plaintext)), now)); })
       .def("open", [](const Keyring& self, py::handle token) {

@@ -39,7 +39,7 @@ std::size_t ReadTuples(const py::tuple& tuples, std::array<Item, ProcessLedger::
   for (std::size_t i = 0; i < tuples.size(); ++i) {
     PyObject* const tuple = PyTuple_GET_ITEM(tuples.ptr(), static_cast<Py_ssize_t>(i));
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != Size)
-      throw py::value_error("a claim is (bucket, limit, ttl), a barrier is (mark, above)");
+      throw py::value_error("a claim is (bucket, limit, ttl), a barrier (mark, above), a release (claim, units)");
     items[i] = convert(tuple);
   }
   return tuples.size();
@@ -54,9 +54,10 @@ Barrier BarrierFrom(PyObject* tuple) {
   return {KeyFrom(PyTuple_GET_ITEM(tuple, 0)), IntFrom(PyTuple_GET_ITEM(tuple, 1))};
 }
 
-Claim OneClaim(const py::tuple& claim) {
-  if (claim.size() != 3) throw py::value_error("a claim is (bucket, limit, ttl)");
-  return ClaimFrom(claim.ptr());
+Release ReleaseFrom(PyObject* tuple) {
+  PyObject* const claim = PyTuple_GET_ITEM(tuple, 0);
+  if (!PyTuple_Check(claim) || PyTuple_GET_SIZE(claim) != 3) throw py::value_error("a claim is (bucket, limit, ttl)");
+  return {.claim = ClaimFrom(claim), .units = std::max<std::int64_t>(IntFrom(PyTuple_GET_ITEM(tuple, 1)), 0)};
 }
 
 py::tuple Take(Ledger& ledger, const py::tuple& claims, const py::tuple& barriers, UnixTime now) {
@@ -74,15 +75,23 @@ py::tuple Take(Ledger& ledger, const py::tuple& claims, const py::tuple& barrier
   return py::make_tuple(std::move(counts), 0, 0);
 }
 
+bool Advance(Ledger& ledger, py::handle mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+             const py::tuple& releases) {
+  std::array<Release, ProcessLedger::kMaxKeysPerTake> items;
+  const std::size_t count = ReadTuples<Release, 2>(releases, items, ReleaseFrom);
+  return ledger.Advance(KeyFrom(mark), value, ttl, now, std::span(items).first(count));
+}
+
 }  // namespace
 
 void RegisterLedgers(py::module_& module) {
   py::class_<Ledger>(module, "Ledger", "A ledger of the core.")
       .def("take", &Take, "(counts, 0, 0) if taken, (None, index, retry_after) if denied.")
-      .def("advance", [](Ledger& self, py::handle mark, std::int64_t value, std::int64_t ttl,
-                         UnixTime now) { return self.Advance(KeyFrom(mark), value, ttl, now); })
-      .def("give_back",
-           [](Ledger& self, const py::tuple& claim, UnixTime now) { self.GiveBack(OneClaim(claim), now); });
+      .def("advance", &Advance)
+      .def("give_back", [](Ledger& self, const py::tuple& release, UnixTime now) {
+        if (release.size() != 2) throw py::value_error("a release is (claim, units)");
+        self.GiveBack(ReleaseFrom(release.ptr()), now);
+      });
   py::class_<NoLedger, Ledger>(module, "NoLedger", "Counts nothing.").def(py::init<>());
   py::class_<ProcessLedger, Ledger>(module, "ProcessLedger", "Counters and marks of one process, bounded and expiring.")
       .def(py::init<std::size_t>())

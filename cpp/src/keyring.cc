@@ -14,7 +14,8 @@ SecretBytes Derive(ByteView key, std::string_view use) { return Hkdf(key, {}, As
 
 }  // namespace
 
-RingKey::RingKey(ByteView key) : fernet(key), code(Derive(key, "otp_actions/v2/code").view()) {}
+RingKey::RingKey(ByteView key)
+    : fernet(key), code(Derive(key, "otp_actions/v2/code").view()), store(Derive(key, "otp_actions/v2/store").view()) {}
 
 Keyring::Keyring(std::span<const SecretBytes> keys) {
   if (keys.empty() || keys.size() > kMaxKeys) throw std::invalid_argument("a keyring holds 1 to 8 keys");

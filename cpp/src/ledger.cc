@@ -10,10 +10,11 @@ std::variant<Taken, Denied> NoLedger::Take(std::span<const Claim> claims, std::s
   return Taken{.counts = std::vector<std::int64_t>(claims.size(), 0)};
 }
 
-bool NoLedger::Advance(const LedgerKey& /*mark*/, std::int64_t /*value*/, std::int64_t /*ttl*/, UnixTime /*now*/) {
+bool NoLedger::Advance(const LedgerKey& /*mark*/, std::int64_t /*value*/, std::int64_t /*ttl*/, UnixTime /*now*/,
+                       std::span<const Release> /*releases*/) {
   return true;
 }
 
-void NoLedger::GiveBack(const Claim& /*claim*/, UnixTime /*now*/) {}
+void NoLedger::GiveBack(const Release& /*release*/, UnixTime /*now*/) {}
 
 }  // namespace otp_actions

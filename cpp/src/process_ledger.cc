@@ -284,32 +284,42 @@ std::variant<Taken, Denied> ProcessLedger::Take(std::span<const Claim> claims, s
   return *std::move(result);
 }
 
-std::optional<bool> ProcessLedger::TryAdvance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl,
-                                              UnixTime now) {
-  const Locks locks(shards_.get(), 1U << ShardOf(mark));
+std::optional<bool> ProcessLedger::TryAdvance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                                              std::span<const Release> releases) {
+  std::uint32_t shards = 1U << ShardOf(mark);
+  for (const Release& release : releases) shards |= 1U << ShardOf(release.claim.bucket);
+  const Locks locks(shards_.get(), shards);
   if (Shard::Entry* const entry = shards_[ShardOf(mark)].Find(mark, now); entry != nullptr) {
     if (value <= entry->value) return false;
     entry->value = value;
     entry->expiry = std::max(entry->expiry, Expiry(now, ttl));
-    return true;
+  } else {
+    if (!Reserve(1)) return std::nullopt;
+    Insert(mark, value, ttl, now);
   }
-  if (!Reserve(1)) return std::nullopt;
-  Insert(mark, value, ttl, now);
+  for (const Release& release : releases) ReleaseLocked(release, now);
   return true;
 }
 
-bool ProcessLedger::Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) {
+bool ProcessLedger::Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                            std::span<const Release> releases) {
   if (ttl <= 0) throw std::invalid_argument("a mark lives at least one second");
-  std::optional<bool> advanced = TryAdvance(mark, value, ttl, now);
-  if (!advanced && SweepAll(now)) advanced = TryAdvance(mark, value, ttl, now);
+  std::optional<bool> advanced = TryAdvance(mark, value, ttl, now, releases);
+  if (!advanced && SweepAll(now)) advanced = TryAdvance(mark, value, ttl, now, releases);
   if (!advanced) throw Error(ErrorCode::kLedgerFull);
   return *advanced;
 }
 
-void ProcessLedger::GiveBack(const Claim& claim, UnixTime now) {
-  const Locks locks(shards_.get(), 1U << ShardOf(claim.bucket));
+void ProcessLedger::ReleaseLocked(const Release& release, UnixTime now) {
+  const Claim& claim = release.claim;
   Shard::Entry* const entry = shards_[ShardOf(claim.bucket)].Find(claim.bucket, now);
-  if (entry != nullptr && entry->value > 0 && entry->value <= claim.limit) --entry->value;
+  if (entry == nullptr || entry->value < 1 || entry->value > claim.limit) return;
+  entry->value -= std::min(entry->value, release.units);
+}
+
+void ProcessLedger::GiveBack(const Release& release, UnixTime now) {
+  const Locks locks(shards_.get(), 1U << ShardOf(release.claim.bucket));
+  ReleaseLocked(release, now);
 }
 
 }  // namespace otp_actions

@@ -7,38 +7,12 @@
 
 #include "openssl/handles.h"
 #include "otp_actions/constant_time.h"
+#include "otp_actions/subject.h"
 
 namespace otp_actions {
 namespace {
 
 std::atomic<std::uint64_t> matches{0};
-
-// A length before each part, so that no two lists of parts run together to the same bytes.
-void AppendWithLength(std::string_view part, SecretBytes& out) {
-  const auto n = static_cast<std::uint32_t>(part.size());
-  const std::array<char, 4> length = {static_cast<char>(n >> 24), static_cast<char>(n >> 16), static_cast<char>(n >> 8),
-                                      static_cast<char>(n)};
-  out.Append(std::string_view(length.data(), length.size()));
-  out.Append(part);
-}
-
-// The type goes in as one character, so that 42 is not "42" and nothing is not "".
-struct TaggedIdentifier {
-  explicit TaggedIdentifier(const Identifier& identifier) {
-    if (const auto* number = std::get_if<std::int64_t>(&identifier)) {
-      tag = 'i';
-      digits = std::to_string(*number);
-      text = digits;
-    } else if (const auto* string = std::get_if<std::string>(&identifier)) {
-      tag = 's';
-      text = *string;
-    }
-  }
-
-  char tag = 'n';
-  std::string digits;
-  std::string_view text;
-};
 
 Digest PlainSha256(std::string_view code) {
   Digest digest;

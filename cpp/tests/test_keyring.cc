@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -40,7 +41,7 @@ TEST(KeyringTest, SealsUnderThePrimary) {
 
 TEST(KeyringTest, FallbacksStillOpenWhatTheySealed) {
   const Keyring ring = TestRing({1, 2, 3, 4, 5, 6, 7, 8});
-  EXPECT_EQ(ring.size(), 8U);
+  EXPECT_EQ(ring.keys().size(), 8U);
   std::vector<const RingKey*> seen;
   for (std::uint8_t i = 1; i <= 8; ++i) {
     const Keyring::Opened opened = ring.Open(TestRing({i}).Seal(AsBytes("text"), 0));
@@ -76,12 +77,22 @@ TEST(KeyringTest, OpenedKeyOutlivesItsRing) {
   EXPECT_EQ(TestRing({1}).Open(key->fernet.Seal(AsBytes("later"), 0)).plaintext.text(), "later");
 }
 
+TEST(KeyringTest, NamesItsKeysThePrimaryFirst) {
+  const Keyring ring = TestRing({3, 1, 2});
+  ASSERT_EQ(ring.keys().size(), 3U);
+  EXPECT_EQ(ring.keys()[0], ring.primary());
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::uint8_t fill = std::array<std::uint8_t, 3>{3, 1, 2}.at(i);
+    EXPECT_EQ(ring.keys()[i], ring.Open(TestRing({fill}).Seal(AsBytes("text"), 0)).key);
+  }
+}
+
 TEST(KeyringTest, HoldsOneToEightKeys) {
   std::vector<SecretBytes> keys;
   EXPECT_THROW(Keyring{keys}, std::invalid_argument);
   for (std::uint8_t i = 1; i <= kMaxKeys; ++i) {
     keys.push_back(TestKey(i));
-    EXPECT_EQ(Keyring(keys).size(), i);
+    EXPECT_EQ(Keyring(keys).keys().size(), i);
   }
   keys.push_back(TestKey(kMaxKeys + 1));
   EXPECT_THROW(Keyring{keys}, std::invalid_argument);
@@ -104,15 +115,26 @@ TEST(KeyringTest, RejectsAKeyOfTheWrongSizeInAnyPlace) {
   }
 }
 
-TEST(RingKeyTest, CodeKeyIsNoneOfTheKeysItComesFrom) {
+TEST(RingKeyTest, NoKeyForOneUseIsAKeyForAnother) {
   const SecretBytes bytes = TestKey(1);
   const RingKey key(bytes.view());
-  const Digest digest = key.code.Sum({AsBytes("data")});
-  EXPECT_NE(digest, HmacKey(bytes.view()).Sum({AsBytes("data")}));
-  EXPECT_NE(digest, HmacKey(bytes.view().first(16)).Sum({AsBytes("data")}));
-  EXPECT_NE(digest, HmacKey(bytes.view().subspan(16)).Sum({AsBytes("data")}));
-  EXPECT_NE(digest, RingKey(TestKey(2).view()).code.Sum({AsBytes("data")}));
-  EXPECT_EQ(digest, RingKey(bytes.view()).code.Sum({AsBytes("data")}));
+  for (const HmacKey* const derived : {&key.code, &key.store}) {
+    const Digest digest = derived->Sum({AsBytes("data")});
+    EXPECT_NE(digest, HmacKey(bytes.view()).Sum({AsBytes("data")}));
+    EXPECT_NE(digest, HmacKey(bytes.view().first(16)).Sum({AsBytes("data")}));
+    EXPECT_NE(digest, HmacKey(bytes.view().subspan(16)).Sum({AsBytes("data")}));
+  }
+  EXPECT_NE(key.code.Sum({AsBytes("data")}), key.store.Sum({AsBytes("data")}));
+}
+
+TEST(RingKeyTest, EveryKeyIsOfThisRingKeyOnly) {
+  const RingKey key(TestKey(1).view());
+  const RingKey same(TestKey(1).view());
+  const RingKey other(TestKey(2).view());
+  for (HmacKey RingKey::* const use : {&RingKey::code, &RingKey::store}) {
+    EXPECT_EQ((key.*use).Sum({AsBytes("data")}), (same.*use).Sum({AsBytes("data")}));
+    EXPECT_NE((key.*use).Sum({AsBytes("data")}), (other.*use).Sum({AsBytes("data")}));
+  }
 }
 
 }  // namespace

@@ -32,10 +32,34 @@ TEST(NoLedgerTest, RemembersNothing) {
   const LedgerKey mark{.kind = 1};
   EXPECT_TRUE(ledger.Advance(mark, 1, 60, 0));
   EXPECT_TRUE(ledger.Advance(mark, 1, 60, 0));
-  ledger.GiveBack({.bucket = mark, .limit = 1, .ttl = 60}, 0);
+  const std::array releases = {Release{.claim = {.bucket = mark, .limit = 1, .ttl = 60}}};
+  EXPECT_TRUE(ledger.Advance(mark, 1, 60, 0, releases));
+  EXPECT_TRUE(ledger.Advance(mark, 0, 60, 0, releases));
+  ledger.GiveBack({.claim = {.bucket = mark, .limit = 1, .ttl = 60}}, 0);
   const std::array barriers = {Barrier{.mark = mark}};
   EXPECT_TRUE(std::holds_alternative<Taken>(ledger.Take({}, barriers, 0)));
 }
+
+TEST(LedgerTest, AdvanceWithoutReleasesReleasesNothing) {
+  // The short form reaches every backend in the long one.
+  class Counting final : public Ledger {
+   public:
+    std::variant<Taken, Denied> Take(std::span<const Claim> /*claims*/, std::span<const Barrier> /*barriers*/,
+                                     UnixTime /*now*/) override {
+      return Taken{};
+    }
+    using Ledger::Advance;
+    bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                 std::span<const Release> releases) override {
+      return mark == LedgerKey{.kind = 1} && value == 2 && ttl == 3 && now == 4 && releases.empty();
+    }
+    void GiveBack(const Release& /*release*/, UnixTime /*now*/) override {}
+  };
+  Counting ledger;
+  EXPECT_TRUE(ledger.Advance({.kind = 1}, 2, 3, 4));
+}
+
+TEST(LedgerTest, ReleaseAsWrittenUndoesOneTake) { EXPECT_EQ(Release{}.units, 1); }
 
 }  // namespace
 }  // namespace otp_actions

@@ -18,6 +18,7 @@
 
 #include "expect.h"
 #include "otp_actions/process_ledger.h"
+#include "threads.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define OTP_TEST_HAS_ASAN 1
@@ -33,6 +34,8 @@
 namespace otp_actions {
 namespace {
 
+using testing::Alarm;
+using testing::RunTogether;
 using testing::ThrowsError;
 
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
@@ -73,7 +76,14 @@ Result Take(ProcessLedger& ledger, std::initializer_list<Claim> claims, UnixTime
   return ::testing::AssertionFailure() << "index is " << denied->index << ", retry_after " << denied->retry_after;
 }
 
-void GiveBack(ProcessLedger& ledger, const LedgerKey& bucket, UnixTime now) { ledger.GiveBack({bucket, kMax, 1}, now); }
+void GiveBack(ProcessLedger& ledger, const LedgerKey& bucket, UnixTime now) {
+  ledger.GiveBack({.claim = {bucket, kMax, 1}}, now);
+}
+
+bool Advance(ProcessLedger& ledger, const LedgerKey& mark, std::int64_t value, UnixTime now,
+             std::initializer_list<Release> releases) {
+  return ledger.Advance(mark, value, 60, now, {releases.begin(), releases.size()});
+}
 
 // CountOf says how much of a bucket is taken, by taking one more and giving it back.
 std::int64_t CountOf(ProcessLedger& ledger, const LedgerKey& bucket, UnixTime now) {
@@ -92,30 +102,6 @@ std::size_t Fill(ProcessLedger& ledger, std::int64_t ttl, UnixTime now, std::uin
       return n;
     }
   }
-}
-
-// Alarm kills a test that waits for itself, so that a deadlock is a failure and not a hang.
-class Alarm {
- public:
-  Alarm() { alarm(120); }
-  ~Alarm() { alarm(0); }
-  Alarm(const Alarm&) = delete;
-  Alarm& operator=(const Alarm&) = delete;
-};
-
-// RunTogether runs `work(i)` in `threads` threads that start at the same moment.
-template <typename Work>
-void RunTogether(std::size_t threads, Work work) {
-  std::atomic<std::size_t> waiting{threads};
-  std::vector<std::thread> running;
-  for (std::size_t i = 0; i < threads; ++i) {
-    running.emplace_back([&, i] {
-      waiting.fetch_sub(1);
-      while (waiting.load() > 0) std::this_thread::yield();
-      work(i);
-    });
-  }
-  for (std::thread& thread : running) thread.join();
 }
 
 // ---- Take ----
@@ -413,10 +399,10 @@ TEST(ProcessLedgerTest, GiveBackLeavesAMarkAlone) {
   ProcessLedger ledger(100);
   const Claim claim{Key(1), 3, 60};
   for (int i = 0; i < 3; ++i) (void)Take(ledger, {claim}, 0);
-  ledger.GiveBack(claim, 0);  // At the limit it is still a count.
+  ledger.GiveBack({claim}, 0);  // At the limit it is still a count.
   EXPECT_TRUE(IsTaken(Take(ledger, {claim}, 0), {3}));
   ASSERT_TRUE(ledger.Advance(Key(1), 4, 60, 0));
-  for (int i = 0; i < 5; ++i) ledger.GiveBack(claim, 0);
+  for (int i = 0; i < 5; ++i) ledger.GiveBack({claim}, 0);
   EXPECT_FALSE(ledger.Advance(Key(1), 4, 60, 0));
   EXPECT_TRUE(IsDenied(Take(ledger, {}, 0, {{Key(1), 3}}), 0, 60));
 }
@@ -428,6 +414,151 @@ TEST(ProcessLedgerTest, GiveBackDoesNotMoveTheEnd) {
   EXPECT_TRUE(IsTaken(Take(ledger, {{Key(1), 1, 10}}, 106), {1}));
   EXPECT_TRUE(IsDenied(Take(ledger, {{Key(1), 1, 10}}, 109), 0, 1));
   EXPECT_TRUE(IsTaken(Take(ledger, {{Key(1), 1, 10}}, 110), {1}));
+}
+
+TEST(ProcessLedgerTest, GiveBackReturnsAsManyUnitsAsItNames) {
+  ProcessLedger ledger(100);
+  const Claim claim{Key(1), 9, 60};
+  for (int i = 0; i < 9; ++i) (void)Take(ledger, {claim}, 0);
+  ledger.GiveBack({claim, 2}, 0);
+  EXPECT_EQ(CountOf(ledger, Key(1), 0), 7);
+  ledger.GiveBack({claim, 0}, 0);
+  EXPECT_EQ(CountOf(ledger, Key(1), 0), 7);
+  ledger.GiveBack({claim, 6}, 0);
+  EXPECT_EQ(CountOf(ledger, Key(1), 0), 1);
+  ledger.GiveBack({claim, 6}, 0);
+  EXPECT_EQ(CountOf(ledger, Key(1), 0), 0) << "not below";
+}
+
+TEST(ProcessLedgerTest, AsManyUnitsAsTheLimitEmptyTheBucket) {
+  for (std::int64_t count = 1; count <= 4; ++count) {
+    ProcessLedger ledger(100);
+    const Claim claim{Key(1), 4, 60};
+    for (std::int64_t i = 0; i < count; ++i) (void)Take(ledger, {claim}, 0);
+    ledger.GiveBack({claim, claim.limit}, 0);
+    EXPECT_EQ(CountOf(ledger, Key(1), 0), 0);
+    for (std::int64_t i = 1; i <= 4; ++i) EXPECT_TRUE(IsTaken(Take(ledger, {claim}, 10), {i}));
+    EXPECT_TRUE(IsDenied(Take(ledger, {claim}, 10), 0, 50)) << "and the window is the old one";
+  }
+}
+
+TEST(ProcessLedgerTest, NoNumberOfUnitsReachesAMark) {
+  ProcessLedger ledger(100);
+  const Claim claim{Key(1), 3, 60};
+  (void)Take(ledger, {claim}, 0);
+  ASSERT_TRUE(ledger.Advance(Key(1), 4, 60, 0));
+  for (const std::int64_t units : {std::int64_t{1}, std::int64_t{3}, std::int64_t{4}, kMax})
+    ledger.GiveBack({claim, units}, 0);
+  EXPECT_FALSE(ledger.Advance(Key(1), 4, 60, 0));
+}
+
+TEST(ProcessLedgerTest, GiveBackLeavesAMarkBelowZeroAlone) {
+  ProcessLedger ledger(100);
+  ASSERT_TRUE(ledger.Advance(Key(1), -5, 60, 0));
+  ledger.GiveBack({{Key(1), 3, 60}, 3}, 0);
+  EXPECT_TRUE(ledger.Advance(Key(1), -4, 60, 0));
+}
+
+// ---- Advance with releases ----
+
+TEST(ProcessLedgerReleaseTest, GivesBackIfTheMarkMoved) {
+  ProcessLedger ledger(100);
+  const Claim few{Key(2), 5, 60};
+  const Claim many{Key(3), 9, 60};
+  for (int i = 0; i < 5; ++i) (void)Take(ledger, {few, many}, 0);
+  EXPECT_TRUE(Advance(ledger, Key(1), 1, 0, {{few, few.limit}, {many, 1}})) << "of a new mark";
+  EXPECT_EQ(CountOf(ledger, Key(2), 0), 0);
+  EXPECT_EQ(CountOf(ledger, Key(3), 0), 4);
+  EXPECT_TRUE(Advance(ledger, Key(1), 2, 0, {{many, 3}})) << "of one that was there";
+  EXPECT_EQ(CountOf(ledger, Key(3), 0), 1);
+}
+
+TEST(ProcessLedgerReleaseTest, GivesNothingBackIfTheMarkStayed) {
+  ProcessLedger ledger(100);
+  const Claim claim{Key(2), 5, 60};
+  (void)Take(ledger, {claim}, 0);
+  (void)Take(ledger, {claim}, 0);
+  ASSERT_TRUE(ledger.Advance(Key(1), 7, 60, 0));
+  for (const std::int64_t value : {-1, 0, 6, 7}) EXPECT_FALSE(Advance(ledger, Key(1), value, 0, {{claim, 1}}));
+  EXPECT_EQ(CountOf(ledger, Key(2), 0), 2);
+}
+
+TEST(ProcessLedgerReleaseTest, OfNothingIsAnAdvance) {
+  ProcessLedger ledger(100);
+  EXPECT_TRUE(Advance(ledger, Key(1), 1, 0, {}));
+  EXPECT_FALSE(Advance(ledger, Key(1), 1, 0, {}));
+}
+
+TEST(ProcessLedgerReleaseTest, NeverGoesBelowZeroNorMovesTheEnd) {
+  ProcessLedger ledger(100);
+  const Claim claim{Key(2), 2, 10};
+  (void)Take(ledger, {claim}, 100);
+  EXPECT_TRUE(Advance(ledger, Key(1), 1, 105, {{claim, 2}}));
+  EXPECT_TRUE(Advance(ledger, Key(1), 2, 105, {{claim, 2}}));
+  EXPECT_TRUE(IsTaken(Take(ledger, {claim}, 106), {1}));
+  EXPECT_TRUE(IsTaken(Take(ledger, {claim}, 106), {2}));
+  EXPECT_TRUE(IsDenied(Take(ledger, {claim}, 106), 0, 4));
+}
+
+TEST(ProcessLedgerReleaseTest, MakesNoBucketAndWakesNoneThatHasEnded) {
+  ProcessLedger ledger(100);
+  const Claim claim{Key(2), 2, 10};
+  EXPECT_TRUE(Advance(ledger, Key(1), 1, 100, {{claim, 1}}));
+  EXPECT_EQ(ledger.size(), 1U) << "the mark alone";
+  (void)Take(ledger, {claim}, 100);
+  EXPECT_TRUE(Advance(ledger, Key(1), 2, 110, {{claim, 1}}));
+  EXPECT_TRUE(IsTaken(Take(ledger, {claim}, 110), {1}));
+}
+
+TEST(ProcessLedgerReleaseTest, LeavesAMarkAlone) {
+  // Its own mark too, where bucket and mark are one entry, as a challenge's are.
+  ProcessLedger ledger(100);
+  const Claim own{Key(1), 3, 60};
+  const Claim other{Key(2), 3, 60};
+  (void)Take(ledger, {own, other}, 0);
+  ASSERT_TRUE(ledger.Advance(Key(2), 4, 60, 0));
+  EXPECT_TRUE(Advance(ledger, Key(1), 4, 0, {{own, 1}, {own, 3}, {other, 1}, {other, 3}, {other, kMax}}));
+  EXPECT_FALSE(ledger.Advance(Key(1), 4, 60, 0));
+  EXPECT_FALSE(ledger.Advance(Key(2), 4, 60, 0));
+}
+
+TEST(ProcessLedgerReleaseTest, SameBucketTwiceIsGivenBackTwice) {
+  ProcessLedger ledger(100);
+  const Claim claim{Key(2), 9, 60};
+  for (int i = 0; i < 5; ++i) (void)Take(ledger, {claim}, 0);
+  EXPECT_TRUE(Advance(ledger, Key(1), 1, 0, {{claim, 1}, {claim, 3}}));
+  EXPECT_EQ(CountOf(ledger, Key(2), 0), 1);
+}
+
+TEST(ProcessLedgerReleaseTest, NothingIsGivenBackByWhatIsRefused) {
+  ProcessLedger ledger(10);
+  const Claim claim{Key(2), 5, 60};
+  (void)Take(ledger, {claim}, 0);
+  (void)Take(ledger, {claim}, 0);
+  EXPECT_THROW((void)ledger.Advance(Key(1), 1, 0, 0, std::vector<Release>{{claim, 1}}), std::invalid_argument);
+  EXPECT_EQ(CountOf(ledger, Key(2), 0), 2);
+  EXPECT_EQ(Fill(ledger, 60, 0), 9U);
+  EXPECT_TRUE(ThrowsError(ErrorCode::kLedgerFull, [&] { (void)Advance(ledger, Key(1), 1, 0, {{claim, 1}}); }));
+  EXPECT_EQ(CountOf(ledger, Key(2), 0), 2);
+}
+
+TEST(ProcessLedgerReleaseTest, FullLedgerStillEndsWhatItBegan) {
+  ProcessLedger ledger(10);
+  const Claim challenge{Key(1), 3, 60};
+  const Claim budget{Key(2), 5, 60};
+  (void)Take(ledger, {challenge, budget}, 0);
+  EXPECT_EQ(Fill(ledger, 60, 0), 8U);
+  EXPECT_TRUE(Advance(ledger, Key(1), 4, 0, {{budget, budget.limit}}));
+  EXPECT_EQ(CountOf(ledger, Key(2), 0), 0);
+}
+
+TEST(ProcessLedgerReleaseTest, FullUntilTimeMovesOnGivesBackOnce) {
+  ProcessLedger ledger(10);
+  const Claim claim{Key(2), 5, 1000};
+  for (int i = 0; i < 4; ++i) (void)Take(ledger, {claim}, 0);
+  EXPECT_EQ(Fill(ledger, 60, 0), 9U);
+  EXPECT_TRUE(Advance(ledger, Key(1), 1, 60, {{claim, 1}}));  // The first try finds no room, the second does.
+  EXPECT_EQ(CountOf(ledger, Key(2), 60), 3);
 }
 
 // ---- Room ----
@@ -606,6 +737,11 @@ class Model {
     return entries_.size() + wanted <= capacity_;
   }
   void Put(std::uint64_t key, std::int64_t value, UnixTime expiry) { entries_[key] = {value, expiry}; }
+  void GiveBack(std::uint64_t key, const Release& release, UnixTime now) {
+    auto* const bucket = Find(key, now);
+    if (bucket == nullptr || bucket->first < 1 || bucket->first > release.claim.limit) return;
+    bucket->first = std::max<std::int64_t>(0, bucket->first - release.units);
+  }
 
  private:
   std::size_t capacity_;
@@ -678,12 +814,23 @@ TEST_P(ProcessLedgerModelTest, AgreesOnRandomOperations) {
       const auto value = static_cast<std::int64_t>(below(8));
       const auto* const mark = model.Find(key, now);
       const bool expected_full = mark == nullptr && !model.Fits(1, now);
+      // Any keys: a bucket twice, the mark itself, one that is not there.
+      std::vector<std::uint64_t> released;
+      std::vector<Release> releases;
+      for (std::uint64_t left = below(4); left > 0; --left) {
+        released.push_back(below(4) == 0 ? key : below(kKeys));
+        releases.push_back(
+            {{Key(released.back()), static_cast<std::int64_t>(below(6)), ttl}, static_cast<std::int64_t>(below(4))});
+      }
       try {
-        const bool advanced = ledger.Advance(Key(key), value, ttl, now);
+        const bool advanced = ledger.Advance(Key(key), value, ttl, now, releases);
         ASSERT_FALSE(expected_full) << step;
         ASSERT_EQ(advanced, mark == nullptr || value > mark->first) << step;
-        // A mark never ends earlier than it was going to.
-        if (advanced) model.Put(key, value, std::max(mark != nullptr ? mark->second : 0, now + ttl));
+        if (advanced) {
+          // A mark never ends earlier than it was going to.
+          model.Put(key, value, std::max(mark != nullptr ? mark->second : 0, now + ttl));
+          for (std::size_t i = 0; i < releases.size(); ++i) model.GiveBack(released[i], releases[i], now);
+        }
       } catch (const Error& error) {
         ASSERT_EQ(error.code(), ErrorCode::kLedgerFull);
         ASSERT_TRUE(expected_full) << step;
@@ -691,10 +838,10 @@ TEST_P(ProcessLedgerModelTest, AgreesOnRandomOperations) {
       }
     } else {
       const std::uint64_t key = below(kKeys);
-      const auto limit = static_cast<std::int64_t>(below(6));
-      ledger.GiveBack({Key(key), limit, ttl}, now);
-      auto* const bucket = model.Find(key, now);
-      if (bucket != nullptr && bucket->first > 0 && bucket->first <= limit) --bucket->first;
+      const Release release = {{Key(key), static_cast<std::int64_t>(below(6)), ttl},
+                               static_cast<std::int64_t>(below(4))};
+      ledger.GiveBack(release, now);
+      model.GiveBack(key, release, now);
     }
     ASSERT_LE(ledger.size(), ledger.capacity());
   }
@@ -738,6 +885,23 @@ TEST(ProcessLedgerThreadsTest, OneThreadOfSixteenAdvances) {
     for (std::uint64_t n = 0; n < kMarks; ++n) advanced += ledger.Advance(Key(n), 1, 60, 0);
   });
   EXPECT_EQ(advanced, kMarks);
+}
+
+TEST(ProcessLedgerThreadsTest, NoStepOfAMarkIsMadeTwice) {
+  const Alarm alarm;
+  constexpr std::int64_t kSteps = 20'000;
+  ProcessLedger ledger(100);
+  std::vector<std::vector<std::int64_t>> made(16);
+  RunTogether(16, [&](std::size_t i) {
+    for (std::int64_t value = 1; value <= kSteps; ++value) {
+      if (ledger.Advance(Key(1), value, 60, 0)) made[i].push_back(value);
+    }
+  });
+  std::vector<std::int64_t> all;
+  for (const auto& mine : made) all.insert(all.end(), mine.begin(), mine.end());
+  std::sort(all.begin(), all.end());
+  EXPECT_EQ(std::adjacent_find(all.begin(), all.end()), all.end());
+  EXPECT_FALSE(ledger.Advance(Key(1), kSteps, 60, 0));
 }
 
 TEST(ProcessLedgerThreadsTest, OverlappingTakesNeitherDeadlockNorLoseAUnit) {
@@ -811,6 +975,119 @@ TEST(ProcessLedgerThreadsTest, TakesAndGivesBackInBalance) {
   for (std::uint64_t i = 0; i < 16; ++i) EXPECT_EQ(CountOf(ledger, Key(i + 2), 0), 300);
 }
 
+TEST(ProcessLedgerThreadsTest, MarkAndReleaseAreOneStep) {
+  // A bucket of one unit that is given back with the mark. Before the step it is full, after it the mark stands: nobody
+  // may find it empty without the mark, nor full once the mark was seen.
+  const Alarm alarm;
+  constexpr std::uint64_t kRounds = 1000;
+  ProcessLedger ledger(100'000);
+  for (std::uint64_t n = 0; n < kRounds; ++n) (void)Take(ledger, {{Key(n), 1, 60}}, 0);
+  std::atomic<int> early{0};
+  std::atomic<int> late{0};
+  RunTogether(4, [&](std::size_t i) {
+    for (std::uint64_t n = 0; n < kRounds; ++n) {
+      const LedgerKey mark = Key(kRounds + n, 2);
+      const Claim bucket{Key(n), 1, 60};
+      if (i == 0) {
+        if (!Advance(ledger, mark, 1, 0, {{bucket, 1}})) ADD_FAILURE() << "nobody else advances";
+        continue;
+      }
+      bool marked = false;
+      while (!marked) {
+        const Result result = Take(ledger, {bucket}, 0, {{mark, 0}});
+        early += std::holds_alternative<Taken>(result);
+        marked = !std::holds_alternative<Taken>(result) && std::get<Denied>(result).index == 0;
+      }
+      // The bucket as a barrier: looking takes nothing from it.
+      late += std::holds_alternative<Denied>(Take(ledger, {}, 0, {{bucket.bucket, 0}}));
+    }
+  });
+  EXPECT_EQ(early, 0) << "given back before the mark";
+  EXPECT_EQ(late, 0) << "marked, and not given back yet";
+}
+
+TEST(ProcessLedgerThreadsTest, EveryReleaseUndoesItsOwnTakeOnly) {
+  // What every verification does: take an attempt and two budgets, then mark and give back. Among them some that fail,
+  // and keep what they took.
+  const Alarm alarm;
+  constexpr std::uint64_t kEach = 300;
+  constexpr std::int64_t kUsed = std::int64_t{1} << 40;
+  ProcessLedger ledger(100'000);
+  std::atomic<std::int64_t> kept{0};
+  std::atomic<std::int64_t> given_back{0};
+  RunTogether(16, [&](std::size_t i) {
+    for (std::uint64_t n = 0; n < kEach; ++n) {
+      const Claim challenge{Key(10 + n), 16, 60};  // One for each n, and all threads try their luck with it.
+      const Claim one{Key(1), kMany, 60};
+      const Claim two{Key(2), kMany, 60};
+      const Result result = i % 2 == 0 ? Take(ledger, {challenge, one, two}, 0, {{challenge.bucket, kUsed - 1}})
+                                       : Take(ledger, {two, challenge, one}, 0, {{challenge.bucket, kUsed - 1}});
+      if (!std::holds_alternative<Taken>(result)) continue;
+      const bool moved = i % 2 == 0 ? Advance(ledger, challenge.bucket, kUsed, 0, {{one, 1}, {two, 1}})
+                                    : Advance(ledger, challenge.bucket, kUsed, 0, {{two, 1}, {one, 1}});
+      moved ? ++given_back : ++kept;
+    }
+  });
+  EXPECT_EQ(given_back, kEach) << "each mark is set once";
+  EXPECT_EQ(CountOf(ledger, Key(1), 0), kept);
+  EXPECT_EQ(CountOf(ledger, Key(2), 0), kept);
+}
+
+TEST(ProcessLedgerThreadsTest, TakesAndReleasesInBalance) {
+  // The marks lie in other corners of the table than the bucket: whoever releases must hold both.
+  const Alarm alarm;
+  ProcessLedger ledger(100);
+  const Claim budget{Key(1), kMany, 60};
+  RunTogether(16, [&](std::size_t i) {
+    for (std::int64_t n = 1; n <= 1000; ++n) {
+      (void)Take(ledger, {budget}, 0);
+      (void)Advance(ledger, Key(i + 2), n, 0, {{budget, 1}});
+    }
+  });
+  EXPECT_EQ(CountOf(ledger, Key(1), 0), 0);
+}
+
+TEST(ProcessLedgerThreadsTest, EmptyingWhileOthersTakeStaysWithinTheLimit) {
+  const Alarm alarm;
+  constexpr std::int64_t kLimit = 5;
+  constexpr std::int64_t kEmptied = 400;
+  ProcessLedger ledger(10'000);
+  const Claim budget{Key(1), kLimit, 60};
+  std::atomic<std::int64_t> taken{0};
+  RunTogether(16, [&](std::size_t i) {
+    for (std::int64_t n = 0; n < kEmptied; ++n) {
+      if (i == 0) {
+        if (!Advance(ledger, Key(2), n + 1, 0, {{budget, kLimit}})) ADD_FAILURE() << "nobody else advances";
+        continue;
+      }
+      const Result result = Take(ledger, {budget}, 0);
+      const Taken* const took = std::get_if<Taken>(&result);
+      if (took == nullptr) continue;
+      ++taken;
+      if (took->counts[0] < 1 || took->counts[0] > kLimit) ADD_FAILURE() << took->counts[0];
+    }
+  });
+  EXPECT_LE(taken, kLimit * (kEmptied + 1));
+  const std::int64_t left = CountOf(ledger, Key(1), 0);
+  EXPECT_GE(left, 0);
+  EXPECT_LE(left, kLimit);
+}
+
+TEST(ProcessLedgerThreadsTest, AdvancesThatReleaseEachOthersShardsDoNotDeadlock) {
+  const Alarm alarm;
+  ProcessLedger ledger(10'000);
+  RunTogether(16, [&](std::size_t i) {
+    std::mt19937_64 random(i);
+    for (std::int64_t n = 1; n <= 1500; ++n) {
+      const auto key = [&] { return Key(random() % 40); };
+      (void)Take(ledger, {{key(), kMany, 60}}, 0);
+      (void)Advance(ledger, key(), n, 0, {{{key(), kMany, 60}, 1}, {{key(), kMany, 60}, 2}, {{key(), 3, 60}, 3}});
+      ledger.GiveBack({{key(), kMany, 60}, 2}, 0);
+    }
+  });
+  SUCCEED();
+}
+
 // ---- Fork ----
 
 TEST(ProcessLedgerForkTest, ChildGoesOnWithACopy) {
@@ -829,12 +1106,30 @@ TEST(ProcessLedgerForkTest, ChildGoesOnWithACopy) {
   EXPECT_TRUE(IsTaken(Take(ledger, {{Key(1), 3, 60}}, 0), {2})) << "what a child takes is its own";
 }
 
+TEST(ProcessLedgerForkTest, WhatAChildGivesBackIsItsOwn) {
+  ProcessLedger ledger(100);
+  const Claim claim{Key(1), 3, 60};
+  (void)Take(ledger, {claim}, 0);
+  (void)Take(ledger, {claim}, 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(30);
+    const bool good = Advance(ledger, Key(2), 1, 0, {{claim, claim.limit}}) && CountOf(ledger, Key(1), 0) == 0;
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(CountOf(ledger, Key(1), 0), 2);
+  EXPECT_TRUE(Advance(ledger, Key(2), 1, 0, {})) << "nor was the mark set here";
+}
+
 // Touches every lock of `ledger`, and a new ledger's too. Says whether all was as it should be.
 bool UseAll(ProcessLedger& ledger, std::uint64_t first) {
   bool good = true;
   for (std::uint64_t n = 0; n < 64; ++n) {
     good = good && std::holds_alternative<Taken>(Take(ledger, {{Key(first + n), 1, 60}}, 0));
-    good = good && ledger.Advance(Key(first + n, 2), 1, 60, 0);
+    good = good && Advance(ledger, Key(first + n, 2), 1, 0, {{{Key(first + n), 1, 60}, 1}});
     GiveBack(ledger, Key(first + n), 0);
   }
   ProcessLedger other(10);
@@ -855,7 +1150,8 @@ TEST(ProcessLedgerForkTest, ChildCanUseALedgerThatOtherThreadsKeepBusy) {
         (void)Take(
             ledger,
             {{Key(n % 50), kMany, 60}, {Key((n + i) % 50 + 50), kMany, 60}, {Key((7 * n) % 50 + 100), kMany, 60}}, 0);
-        (void)ledger.Advance(Key(n % 50, 3), static_cast<std::int64_t>(n), 60, 0);
+        (void)Advance(ledger, Key(n % 50, 3), static_cast<std::int64_t>(n), 0,
+                      {{{Key((3 * n) % 50), kMany, 60}, 1}, {{Key((n + i) % 50 + 50), kMany, 60}, kMany}});
         if (n % 16 == 0) {
           (void)ledger.memory();
           const ProcessLedger other(10);  // Comes and goes while others fork.

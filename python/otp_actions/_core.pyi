@@ -1,9 +1,10 @@
 # The C++ core as Python sees it. Arguments are positional: a keyword would cost more than the work.
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
-from otp_actions.ledgers.base import Barrier, Claim, LedgerKey
+from otp_actions.ledgers.base import Barrier, Claim, LedgerKey, Release
 
 MAX_CODE_LENGTH: int
 MAX_IDENTIFIER_SIZE: int
@@ -29,11 +30,26 @@ class Verdict(enum.Enum):
     REVOKED = 5
     USED = 6
     EXHAUSTED = 7
-    WRONG_CODE = 8
-    VERIFIED = 9
+    OVER_BUDGET = 8
+    WRONG_CODE = 9
+    VERIFIED = 10
 
 def is_nested_within(value: object, depth: int, /) -> bool: ...
 def match_count() -> int: ...
+
+class Rules:
+    def __init__(
+        self,
+        accept_legacy: bool,
+        single_use: bool,
+        identifier_limit: int,
+        identifier_seconds: int,
+        network_limit: int,
+        network_seconds: int,
+        canonical: Callable[[str], str] | None,
+        /,
+    ) -> None: ...
+    def canonical(self, identifier: str | int, /) -> str | int: ...
 
 class Keyring:
     def __init__(self, keys: list[bytes], /) -> None: ...
@@ -44,9 +60,10 @@ class Keyring:
         purpose: str,
         length: int,
         max_retries: int,
-        now: int,
-        otp_expiry: int,
-        session_expiry: int,
+        now: float,
+        otp_window: int,
+        session_window: int,
+        issued_at: int,
         /,
     ) -> tuple[str, str]: ...
     def issue_decoy(
@@ -55,9 +72,10 @@ class Keyring:
         metadata: str | None,
         purpose: str,
         max_retries: int,
-        now: int,
-        otp_expiry: int,
-        session_expiry: int,
+        now: float,
+        otp_window: int,
+        session_window: int,
+        issued_at: int,
         /,
     ) -> str: ...
     def verify(
@@ -66,13 +84,27 @@ class Keyring:
         code: str,
         purpose: str,
         now: int,
-        accept_legacy: bool,
-        single_use: bool,
+        rules: Rules,
+        network: str | None,
         ledger: object,
         /,
     ) -> dict[str, Any] | tuple[Verdict, str | None, int]: ...
-    def count_attempt(self, context: object, now: int, ledger: object, /) -> tuple[Verdict, str | None, int]: ...
-    def revoke(self, context: object, now: int, ledger: object, /) -> None: ...
+    def count_attempt(
+        self, context: object, now: int, rules: Rules, network: str | None, ledger: object, /
+    ) -> tuple[Verdict, str | None, int]: ...
+    def describe(self, context: object, /) -> tuple[str, str | int | None, str]: ...
+    def revoke(self, context: object, now: int, ledger: object, /) -> bool: ...
+    def advance_epoch(
+        self,
+        identifier: str | int,
+        purpose: str,
+        now: float,
+        ttl: int,
+        rules: Rules,
+        ledger: object,
+        /,
+    ) -> int: ...
+    def digests(self, use: str, whom: str | int, scope: str, rules: Rules, /) -> list[bytes]: ...
     def seal(self, plaintext: bytes, now: int, /) -> str: ...
     def open(self, token: object, /) -> bytes: ...
 
@@ -80,8 +112,10 @@ class Ledger:
     def take(
         self, claims: tuple[Claim, ...], barriers: tuple[Barrier, ...], now: int, /
     ) -> tuple[tuple[int, ...] | None, int, int]: ...
-    def advance(self, mark: LedgerKey, value: int, ttl: int, now: int, /) -> bool: ...
-    def give_back(self, claim: Claim, now: int, /) -> None: ...
+    def advance(
+        self, mark: LedgerKey, value: int, ttl: int, now: int, releases: tuple[Release, ...], /
+    ) -> bool: ...
+    def give_back(self, release: Release, now: int, /) -> None: ...
 
 class NoLedger(Ledger):
     def __init__(self) -> None: ...

@@ -30,6 +30,25 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     return errors
 
 
+def check_redis(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Ask the server of ``OTP_LEDGER = "redis"`` whether it can be counted on. That it is down is no error here."""
+    if conf.read("OTP_LEDGER") != "redis":
+        return []
+    try:
+        ledger = ledgers.ledger_for(conf.current())
+    except conf.SettingError:
+        return []  # Reported by check_settings.
+    from otp_actions.ledgers.redis import RedisLedger
+
+    assert isinstance(ledger, RedisLedger)  # noqa: S101 -- that is what the setting says
+    return [
+        Error(problem.text, hint=problem.hint, id="otp_actions.E018")
+        if problem.wrong
+        else Warning(problem.text, hint=problem.hint, id="otp_actions.W005")
+        for problem in ledger.problems()
+    ]
+
+
 def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Say what the chosen settings do not guarantee. Only with ``check --deploy``."""
     warnings: list[CheckMessage] = []
@@ -39,7 +58,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             Warning(
                 "OTP_LEDGER is None: attempts are not counted on the server, a code can be used more than once, and "
                 "nothing can be revoked. A client that keeps sending its first context may guess without end.",
-                hint='Set OTP_LEDGER = "process", or a ledger that your processes share.',
+                hint='Set OTP_LEDGER = "redis" or "database", or "process" for a single process.',
                 id="otp_actions.W001",
             )
         )
@@ -48,8 +67,8 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             Warning(
                 'OTP_LEDGER is "process": attempts and single use are exact within one process only. Each further '
                 "worker process, and each restart, starts with fresh counts.",
-                hint="With N workers a code can be guessed N times as often and used up to N times. Use a ledger that "
-                "your processes share, or run one process, or silence this check if that is enough.",
+                hint="With N workers a code can be guessed N times as often and used up to N times. Use "
+                '"redis" or "database", or run one process, or silence this check if that is enough.',
                 id="otp_actions.W002",
             )
         )

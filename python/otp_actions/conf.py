@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
-from otp_actions._core import MAX_CODE_LENGTH, MAX_KEYS, MAX_RETRIES, MIN_CODE_LENGTH, Keyring
+from otp_actions._core import MAX_CODE_LENGTH, MAX_KEYS, MAX_RETRIES, MIN_CODE_LENGTH, Keyring, Rules
 
 GENERATE_KEY: Final = "python -m otp_actions generate-key"
 
@@ -33,12 +35,21 @@ DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
         "OTP_DEFAULT_LENGTH": 6,
         "OTP_LEDGER": "process",
         "OTP_PROCESS_LEDGER_SIZE": 2**18,
+        "OTP_REDIS_URL": "redis://127.0.0.1:6379/0",
+        "OTP_LEDGER_DATABASE": "default",
+        "OTP_LEDGER_TIMEOUT": 2.0,
+        "OTP_IDENTIFIER_BUDGET": "30/h",
+        "OTP_IP_BUDGET": None,
+        "OTP_CANONICAL_IDENTIFIER": None,
+        "OTP_TRUSTED_PROXY_COUNT": 0,
         "OTP_SINGLE_USE": True,
         "OTP_ACCEPT_LEGACY_CONTEXTS": True,
+        "OTP_AUDIT_IDENTIFIERS": "digest",
+        "OTP_AUDIT_RETENTION": 90 * 24 * 3600,
     }
 )
 
-BUILT_IN_LEDGERS: Final = (None, "process")
+BUILT_IN_LEDGERS: Final = (None, "process", "redis", "database")
 
 
 class SettingError(ImproperlyConfigured):
@@ -64,8 +75,17 @@ class Settings:
     length: int
     ledger: str | None
     process_ledger_size: int
+    redis_url: str
+    ledger_database: str
+    ledger_timeout: float
+    identifier_budget: Rate | None
+    ip_budget: Rate | None
+    proxies: int
     single_use: bool
     accept_legacy: bool
+    rules: Rules
+    audit_identifiers: str
+    audit_retention: int | None
 
 
 def read(name: str) -> Any:
@@ -189,6 +209,81 @@ def read_process_ledger_size() -> int:
     return _integer("otp_actions.E008", "OTP_PROCESS_LEDGER_SIZE", 1, 2**30)
 
 
+def read_backends() -> tuple[str, str, float]:
+    """Return ``(OTP_REDIS_URL, OTP_LEDGER_DATABASE, OTP_LEDGER_TIMEOUT)``, the last in seconds."""
+    url, alias, timeout = read("OTP_REDIS_URL"), read("OTP_LEDGER_DATABASE"), read("OTP_LEDGER_TIMEOUT")
+    if not isinstance(url, str) or not url.startswith(("redis://", "rediss://", "unix://")):
+        # Not quoted: it may hold a password.
+        raise SettingError("otp_actions.E010", "OTP_REDIS_URL must be text like redis://127.0.0.1:6379/0.")
+    if read("OTP_LEDGER") == "database" and (not isinstance(alias, str) or alias not in django_settings.DATABASES):
+        raise SettingError(
+            "otp_actions.E010", f"OTP_LEDGER_DATABASE = {alias!r} is not in DATABASES. Name one of its aliases."
+        )
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0.01 <= timeout <= 60:
+        raise SettingError("otp_actions.E010", "OTP_LEDGER_TIMEOUT must be a number of seconds from 0.01 to 60.")
+    return url, alias, float(timeout)
+
+
+class Rate(NamedTuple):
+    """At most *limit* in *seconds*."""
+
+    limit: int
+    seconds: int
+
+
+_RATE: Final = re.compile(r"([0-9]{1,7})/(s|sec|second|m|min|minute|h|hour|d|day)")
+_NO_RATE: Final = Rate(0, 0)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def rate(text: object, name: str) -> Rate:
+    """Return the rate that *text* (``"30/h"``) says; *name* is what a mistake is reported under."""
+    match = _RATE.fullmatch(text) if isinstance(text, str) else None
+    if match is None or not 1 <= int(match[1]) <= MAX_RETRIES:
+        raise SettingError(
+            "otp_actions.E011",
+            f'{name} must be a rate like "30/h" (a number from 1 to {MAX_RETRIES}, then s, m, h or d), not {text!r}.',
+        )
+    return Rate(int(match[1]), _SECONDS[match[2][0]])
+
+
+def read_budgets() -> tuple[Rate | None, Rate | None]:
+    """Return ``(OTP_IDENTIFIER_BUDGET, OTP_IP_BUDGET)``; ``None`` is no budget."""
+    names = ("OTP_IDENTIFIER_BUDGET", "OTP_IP_BUDGET")
+    identifier, ip = (None if read(name) is None else rate(read(name), name) for name in names)
+    return identifier, ip
+
+
+def read_canonical() -> Callable[[str], str] | None:
+    """Return the function that ``OTP_CANONICAL_IDENTIFIER`` names, or ``None``."""
+    path = read("OTP_CANONICAL_IDENTIFIER")
+    if path is None:
+        return None
+    try:
+        function = import_string(path) if isinstance(path, str) else None
+    except ImportError as error:
+        raise SettingError("otp_actions.E012", f"OTP_CANONICAL_IDENTIFIER cannot be imported: {error}") from error
+    if not callable(function):
+        raise SettingError(
+            "otp_actions.E012", "OTP_CANONICAL_IDENTIFIER must be the dotted path of a function from str to str."
+        )
+    return cast("Callable[[str], str]", function)
+
+
+def read_proxies() -> int:
+    """Return ``OTP_TRUSTED_PROXY_COUNT``."""
+    return _integer("otp_actions.E013", "OTP_TRUSTED_PROXY_COUNT", 0, 16)
+
+
+def read_audit() -> tuple[str, int | None]:
+    """Return ``OTP_AUDIT_IDENTIFIERS`` and ``OTP_AUDIT_RETENTION`` in seconds, ``None`` for ever."""
+    identifiers = read("OTP_AUDIT_IDENTIFIERS")
+    if identifiers not in ("digest", "plain"):
+        raise SettingError("otp_actions.E014", 'OTP_AUDIT_IDENTIFIERS must be "digest" or "plain".')
+    retention = read("OTP_AUDIT_RETENTION")
+    return identifiers, None if retention is None else _seconds("OTP_AUDIT_RETENTION")
+
+
 def read_switches() -> tuple[bool, bool]:
     """Return ``(OTP_SINGLE_USE, OTP_ACCEPT_LEGACY_CONTEXTS)``."""
     return _boolean("OTP_SINGLE_USE"), _boolean("OTP_ACCEPT_LEGACY_CONTEXTS")
@@ -202,13 +297,21 @@ READERS: Final[tuple[Callable[[], object], ...]] = (
     read_length,
     read_ledger,
     read_process_ledger_size,
+    read_backends,
+    read_budgets,
+    read_canonical,
+    read_proxies,
     read_switches,
+    read_audit,
 )
 
 
 def _load() -> Settings:
     otp_expiry, session_expiry = read_windows()
     single_use, accept_legacy = read_switches()
+    redis_url, ledger_database, ledger_timeout = read_backends()
+    identifier_budget, ip_budget = read_budgets()
+    audit_identifiers, audit_retention = read_audit()
     return Settings(
         keyring=read_keyring(),
         otp_expiry=otp_expiry,
@@ -217,8 +320,23 @@ def _load() -> Settings:
         length=read_length(),
         ledger=read_ledger(),
         process_ledger_size=read_process_ledger_size(),
+        redis_url=redis_url,
+        ledger_database=ledger_database,
+        ledger_timeout=ledger_timeout,
+        identifier_budget=identifier_budget,
+        ip_budget=ip_budget,
+        proxies=read_proxies(),
         single_use=single_use,
         accept_legacy=accept_legacy,
+        rules=Rules(
+            accept_legacy,
+            single_use,
+            *(identifier_budget or _NO_RATE),
+            *(ip_budget or _NO_RATE),
+            read_canonical(),
+        ),
+        audit_identifiers=audit_identifiers,
+        audit_retention=audit_retention,
     )
 
 

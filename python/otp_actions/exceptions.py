@@ -19,6 +19,7 @@ __all__ = [
     "OTPException",
     "OTPExpiredException",
     "OTPRevokedException",
+    "OTPThrottledException",
     "OTPUnavailableException",
     "OTPUsedException",
     "SessionExpiredException",
@@ -122,6 +123,21 @@ class OTPRevokedException(OTPException):
 
     code = "OTP_REVOKED"
     default_message = gettext_noop("OTP has been revoked. Please request a new OTP.")
+
+
+class OTPThrottledException(OTPException):
+    """Too many wrong codes, or too many requests, for one identifier or from one address. Nothing was compared.
+
+    Attributes:
+        retry_after: Seconds after which there is room again.
+    """
+
+    code = "OTP_THROTTLED"
+    default_message = gettext_noop("Too many attempts. Please try again later.")
+
+    def __init__(self, *, retry_after: int = 1) -> None:
+        super().__init__()
+        self.retry_after = retry_after
 
 
 class OTPUnavailableException(OTPException):

@@ -12,6 +12,7 @@ import json
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
@@ -19,7 +20,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from otp_actions import _core, conf
+from otp_actions import _core, client, conf, signals
 from otp_actions._core import Verdict
 from otp_actions.exceptions import (
     InvalidOTPException,
@@ -28,17 +29,20 @@ from otp_actions.exceptions import (
     OTPException,
     OTPExpiredException,
     OTPRevokedException,
+    OTPThrottledException,
     OTPUnavailableException,
     OTPUsedException,
     SessionExpiredException,
     gettext_noop,
 )
-from otp_actions.ledgers import ledger_for
+from otp_actions.ledgers import Ledger, ledger_for
+from otp_actions.ledgers.base import LedgerKey, Release
 
 __all__ = [
     "agenerate_decoy",
     "agenerate_otp",
     "aincrement_retry_count",
+    "arevoke_identifier",
     "arevoke_otp",
     "avalidate_otp",
     "averify_otp",
@@ -47,6 +51,7 @@ __all__ = [
     "generate_decoy",
     "generate_otp",
     "increment_retry_count",
+    "revoke_identifier",
     "revoke_otp",
     "validate_otp",
     "verify_otp",
@@ -58,6 +63,7 @@ _T = TypeVar("_T")
 _MAX_TYPED: Final = 64  # Characters; more is not a code but a load.
 _MAX_TYPED_BITS: Final = 213  # No int of 64 digits has more.
 _HYPHENS: Final = frozenset("-\N{HYPHEN}")
+_CLOCK_SKEW: Final = 300  # Seconds by which hosts' clocks may differ; the core reckons with the same.
 
 
 def _moment(now: object) -> int:
@@ -65,6 +71,12 @@ def _moment(now: object) -> int:
     if isinstance(now, bool) or not isinstance(now, (int, float)) or not 0 <= now < 2**53:
         raise OTPException(gettext_noop("now must be Unix time in seconds."))
     return int(now)
+
+
+def _precise(now: float) -> float:
+    """Return *now*, a caller's own, as it is."""
+    _moment(now)
+    return now
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------
@@ -225,7 +237,8 @@ def _issue(
     max_retries: int | None,
     length: int | None,
     purpose: str,
-    now: int,
+    now: float,
+    supersede: bool,
 ) -> tuple[str, str]:
     if max_retries is None:
         max_retries = settings.max_retries
@@ -234,21 +247,18 @@ def _issue(
     if max_retries is True or length is True:  # To the core they would be 1.
         raise _explain(identifier, purpose, max_retries, length)
     text = None if metadata is None else _metadata_json(metadata)
+    issue = settings.keyring.issue
+    otp, session = settings.otp_expiry, settings.session_expiry
     try:
-        return settings.keyring.issue(
-            identifier,
-            text,
-            purpose,
-            length,
-            max_retries,
-            now,
-            now + settings.otp_expiry,
-            now + settings.session_expiry,
-        )
+        issued = issue(identifier, text, purpose, length, max_retries, now, otp, session, 0)
+        if supersede:  # Only now that nothing is wrong with the arguments; the first one is nobody's.
+            instant = _advance_epoch(settings, identifier, purpose, now, ledger_for(settings))
+            issued = issue(identifier, text, purpose, length, max_retries, now, otp, session, instant)
     except (TypeError, ValueError):
         raise _explain(identifier, purpose, max_retries, length) from None
     except _core.ContextTooBig:
         raise _too_big() from None
+    return issued
 
 
 def generate_otp(
@@ -258,8 +268,9 @@ def generate_otp(
     length: int | None = None,
     *,
     purpose: str = "",
+    supersede: bool = False,
     request: HttpRequest | None = None,
-    now: int | None = None,
+    now: float | None = None,
 ) -> tuple[str, str]:
     """Issue a code and its context. Deliver the code out of band; give the context to the client.
 
@@ -270,7 +281,9 @@ def generate_otp(
         max_retries: Attempts, right or wrong ones; ``OTP_DEFAULT_MAX_RETRIES`` if ``None``. 0 refuses at once.
         length: Digits, 4 to 12; ``OTP_DEFAULT_LENGTH`` if ``None``.
         purpose: What the code is good for; verifying needs the same.
-        request: The request this is done for.
+        supersede: Make every older code for this identifier and purpose worthless. Needs both an identifier and a
+            ledger, and asks the ledger once.
+        request: The request this is done for; signals and the audit trail are told.
         now: Unix time in seconds, UTC; the clock if ``None``.
 
     Returns:
@@ -278,9 +291,14 @@ def generate_otp(
 
     Raises:
         OTPException: An argument is out of its range; the text says which.
+        OTPUnavailableException: With *supersede*: the ledger cannot be reached; no code is issued.
     """
-    now = int(time.time()) if now is None else _moment(now)
-    return _issue(conf.current(), identifier, metadata, max_retries, length, purpose, now)
+    settings = conf.current()
+    now = time.time() if now is None else _precise(now)
+    issued = _issue(settings, identifier, metadata, max_retries, length, purpose, now, supersede)
+    if signals.is_observed("generated"):
+        _tell("generated", settings, issued[1], request, int(now))
+    return issued
 
 
 def generate_decoy(
@@ -289,37 +307,130 @@ def generate_decoy(
     max_retries: int | None = None,
     *,
     purpose: str = "",
-    now: int | None = None,
+    supersede: bool = False,
+    request: HttpRequest | None = None,
+    now: float | None = None,
 ) -> str:
     """Return a context that looks, counts and expires like a real one and never verifies.
 
     Give it to a client that asks for a code for an account that does not exist, so that the answer does not tell. Pass
-    the same *max_retries* as for a real one.
+    the same *max_retries* and *supersede* as for a real one.
 
     Raises:
         OTPException: As :func:`generate_otp`.
     """
-    now = int(time.time()) if now is None else _moment(now)
     settings = conf.current()
+    now = time.time() if now is None else _precise(now)
     if max_retries is None:
         max_retries = settings.max_retries
     if max_retries is True:
         raise _explain(identifier, purpose, max_retries, settings.length)
     text = None if metadata is None else _metadata_json(metadata)
+    issue = settings.keyring.issue_decoy
+    otp, session = settings.otp_expiry, settings.session_expiry
     try:
-        return settings.keyring.issue_decoy(
-            identifier,
-            text,
-            purpose,
-            max_retries,
-            now,
-            now + settings.otp_expiry,
-            now + settings.session_expiry,
-        )
+        context = issue(identifier, text, purpose, max_retries, now, otp, session, 0)
+        if supersede:
+            instant = _advance_epoch(settings, identifier, purpose, now, ledger_for(settings))
+            context = issue(identifier, text, purpose, max_retries, now, otp, session, instant)
     except (TypeError, ValueError):
         raise _explain(identifier, purpose, max_retries, settings.length) from None
     except _core.ContextTooBig:
         raise _too_big() from None
+    if signals.is_observed("generated"):
+        _tell("generated", settings, context, request, int(now), reason="DECOY")
+    return context
+
+
+# --- Tell ------------------------------------------------------------------------------------------------------------
+
+
+def _occurrence(
+    event: str, settings: conf.Settings, context: object, request: HttpRequest | None, now: int, reason: str
+) -> signals.Occurrence:
+    try:
+        jti, identifier, purpose = settings.keyring.describe(context)
+    except _core.InvalidToken:
+        jti, identifier, purpose = "", None, ""
+    return _seen(event, settings, jti, identifier, purpose, request, now, reason)
+
+
+def _seen(
+    event: str,
+    settings: conf.Settings,
+    jti: str,
+    identifier: str | int | None,
+    purpose: str,
+    request: HttpRequest | None,
+    now: int,
+    reason: str,
+) -> signals.Occurrence:
+    return signals.Occurrence(
+        event=event,
+        reason=reason,
+        identifier=identifier,
+        purpose=purpose,
+        jti=jti,
+        address=None if request is None else client.address_of(request, settings.proxies),
+        user_agent="" if request is None else request.META.get("HTTP_USER_AGENT", "")[:256],
+        time=now,
+    )
+
+
+def _tell(
+    event: str,
+    settings: conf.Settings,
+    context: object,
+    request: HttpRequest | None,
+    now: int,
+    *,
+    reason: str = "",
+    recorded: bool = False,
+) -> None:
+    occurrence = _occurrence(event, settings, context, request, now, reason)
+    signals.tell(replace(occurrence, recorded=recorded) if recorded else occurrence, request)
+
+
+def _tell_refused(
+    error: OTPException, settings: conf.Settings, context: object, request: HttpRequest | None, now: int
+) -> None:
+    event = "exhausted" if isinstance(error, (MaxRetriesExceededException, OTPThrottledException)) else "failed"
+    if signals.is_observed(event):
+        _tell(event, settings, context, request, now, reason=error.code)
+
+
+class _Recording:
+    """A transactional ledger that writes *occurrence* in the transaction of the first mark that moves."""
+
+    def __init__(self, ledger: Ledger, occurrence: signals.Occurrence) -> None:
+        self.take = ledger.take
+        self.give_back = ledger.give_back
+        self._advance = ledger.advance
+        self._occurrence: signals.Occurrence | None = occurrence
+
+    def advance(self, mark: LedgerKey, value: int, *, ttl: int, now: int, release: tuple[Release, ...] = ()) -> bool:
+        moved = self._advance(mark, value, ttl=ttl, now=now, release=release, event=self._record())
+        if moved:
+            self._occurrence = None
+        return moved
+
+    def _record(self) -> Callable[[object], None] | None:
+        occurrence, record = self._occurrence, signals.record
+        if occurrence is None or record is None:
+            return None
+        return lambda connection: record(occurrence, connection)
+
+
+def _records(ledger: Ledger) -> bool:
+    """Say whether what is marked in *ledger* is to be written in the same transaction."""
+    return ledger.transactional and signals.record is not None
+
+
+def _network(settings: conf.Settings, request: HttpRequest | None) -> str | None:
+    """Return what ``OTP_IP_BUDGET`` is counted for, if it is."""
+    if settings.ip_budget is None or request is None:
+        return None
+    return client.network_of(client.address_of(request, settings.proxies))
 
 
 # --- Verify ---------------------------------------------------------------------------------------------------------
@@ -347,11 +458,13 @@ def _typed(otp: object) -> str:
 
 
 def _rejection(verdict: Verdict, new_context: str | None, attempts: int) -> OTPException:
-    """Return the exception for what the core said; *attempts* is how many are left, or were allowed."""
+    """Return the exception for what the core said; *attempts* is how many are left, or were allowed, or seconds."""
     if verdict is Verdict.WRONG_CODE:
         return InvalidOTPException(new_context, attempts_remaining=attempts)
     if verdict is Verdict.EXHAUSTED:
         return MaxRetriesExceededException(max_retries=attempts)
+    if verdict is Verdict.OVER_BUDGET:
+        return OTPThrottledException(retry_after=max(attempts, 1))
     if verdict is Verdict.WRONG_PURPOSE:
         return OTPException(gettext_noop("This OTP was issued for something else."))
     return _REJECTIONS.get(verdict, _not_opened)()
@@ -372,6 +485,9 @@ _REJECTIONS: Final[dict[Verdict, Callable[[], OTPException]]] = {
 def _failure(error: Exception, encrypted_context: object) -> OTPException:
     """Return the exception for what the core raised instead of a verdict."""
     if isinstance(error, _core.LedgerFull):
+        signals.logger.error(
+            "The process ledger is full: nothing is accepted. Raise OTP_PROCESS_LEDGER_SIZE or share a ledger."
+        )
         return OTPUnavailableException()
     return MissingFieldsException() if encrypted_context in (None, "") else _not_opened()
 
@@ -406,30 +522,34 @@ def verify_otp(
         OTPRevokedException: It was revoked. Not counted.
         OTPUsedException: It was accepted before. Not counted.
         MaxRetriesExceededException: No attempt was left. Nothing was compared.
+        OTPThrottledException: The identifier or the address has used up its budget. Nothing was compared.
         InvalidOTPException: The code is wrong. Counted; ``new_context`` carries the count.
         OTPUnavailableException: The ledger cannot tell. Nothing is accepted.
     """
     settings = conf.current()
     now = int(time.time()) if now is None else _moment(now)
     code = _typed(otp)
+    ledger = ledger_for(settings)
+    core, recorded = ledger.core, _records(ledger)
+    if recorded:
+        core = _Recording(ledger, _occurrence("verified", settings, encrypted_context, request, now, ""))
     try:
         result = settings.keyring.verify(
-            encrypted_context,
-            code,
-            purpose,
-            now,
-            settings.accept_legacy,
-            settings.single_use,
-            ledger_for(settings).core,
+            encrypted_context, code, purpose, now, settings.rules, _network(settings, request), core
         )
-    except (_core.InvalidToken, _core.LedgerFull) as error:
-        raise _failure(error, encrypted_context) from None
-    if not isinstance(result, dict):
-        raise _rejection(*result)
-    metadata = result["metadata"]
-    if metadata is not None:
-        result["metadata"] = _decode_json(metadata)[0]
-    return result
+    except (_core.InvalidToken, _core.LedgerFull) as problem:
+        error = _failure(problem, encrypted_context)
+    else:
+        if isinstance(result, dict):
+            metadata = result["metadata"]
+            if metadata is not None:
+                result["metadata"] = _decode_json(metadata)[0]
+            if signals.is_observed("verified"):
+                _tell("verified", settings, encrypted_context, request, now, recorded=recorded)
+            return result
+        error = _rejection(*result)
+    _tell_refused(error, settings, encrypted_context, request, now)
+    raise error
 
 
 def validate_otp(
@@ -449,26 +569,41 @@ def validate_otp(
     return True
 
 
-def increment_retry_count(encrypted_context: str, *, now: int | None = None) -> str:
+def increment_retry_count(encrypted_context: str, *, request: HttpRequest | None = None, now: int | None = None) -> str:
     """Count one attempt without comparing anything, and return the context that carries the new count.
 
     Raises:
         OTPException: The context does not open.
-        OTPRevokedException, OTPUsedException, MaxRetriesExceededException: There is nothing left to count.
+        OTPRevokedException, OTPUsedException, MaxRetriesExceededException, OTPThrottledException: There is nothing left
+            to count.
         OTPUnavailableException: The ledger cannot tell.
     """
     now = int(time.time()) if now is None else _moment(now)
     settings = conf.current()
     try:
-        verdict, context, allowed = settings.keyring.count_attempt(encrypted_context, now, ledger_for(settings).core)
-    except (_core.InvalidToken, _core.LedgerFull) as error:
-        raise _failure(error, encrypted_context) from None
-    if context is None:
-        raise _rejection(verdict, None, allowed)
-    return context
+        verdict, context, number = settings.keyring.count_attempt(
+            encrypted_context, now, settings.rules, _network(settings, request), ledger_for(settings).core
+        )
+    except (_core.InvalidToken, _core.LedgerFull) as problem:
+        error = _failure(problem, encrypted_context)
+    else:
+        if context is not None:
+            return context
+        error = _rejection(verdict, None, number)
+    _tell_refused(error, settings, encrypted_context, request, now)
+    raise error
 
 
-def revoke_otp(encrypted_context: str, *, now: int | None = None) -> None:
+# --- Revoke ----------------------------------------------------------------------------------------------------------
+
+
+def _remembering(ledger: Ledger) -> Ledger:
+    if not ledger.remembers:
+        raise OTPException(gettext_noop("Nothing can be revoked without a ledger: set OTP_LEDGER."))
+    return ledger
+
+
+def revoke_otp(encrypted_context: str, *, request: HttpRequest | None = None, now: int | None = None) -> None:
     """Make a challenge worthless from now on, whatever context of it a client holds. Doing it twice is fine.
 
     Raises:
@@ -477,13 +612,61 @@ def revoke_otp(encrypted_context: str, *, now: int | None = None) -> None:
     """
     now = int(time.time()) if now is None else _moment(now)
     settings = conf.current()
-    ledger = ledger_for(settings)
-    if not ledger.remembers:
-        raise OTPException(gettext_noop("Nothing can be revoked without a ledger: set OTP_LEDGER."))
+    ledger = _remembering(ledger_for(settings))
+    core, recorded = ledger.core, _records(ledger)
+    if recorded:
+        core = _Recording(ledger, _occurrence("revoked", settings, encrypted_context, request, now, ""))
     try:
-        settings.keyring.revoke(encrypted_context, now, ledger.core)
+        newly = settings.keyring.revoke(encrypted_context, now, core)
     except (_core.InvalidToken, _core.LedgerFull) as error:
         raise _failure(error, encrypted_context) from None
+    if newly and signals.is_observed("revoked"):
+        _tell("revoked", settings, encrypted_context, request, now, recorded=recorded)
+
+
+def revoke_identifier(
+    identifier: str | int,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: float | None = None,
+) -> None:
+    """Make every code worthless that was issued to *identifier* for *purpose* before now.
+
+    Codes that are issued afterwards are good. A verification that is under way at this very moment may still succeed.
+
+    Raises:
+        OTPException: There is no identifier, or ``OTP_LEDGER`` is ``None`` and could not remember.
+        OTPUnavailableException: The ledger cannot be reached; nothing is revoked.
+    """
+    settings = conf.current()
+    now = time.time() if now is None else _precise(now)
+    ledger = ledger_for(settings)
+    occurrence = _seen("revoked", settings, "", identifier, purpose, request, int(now), "IDENTIFIER")
+    recorded = _records(ledger)
+    _advance_epoch(settings, identifier, purpose, now, _Recording(ledger, occurrence) if recorded else ledger)
+    if signals.is_observed("revoked"):
+        signals.tell(replace(occurrence, recorded=recorded), request)
+
+
+def _advance_epoch(
+    settings: conf.Settings,
+    identifier: object,
+    purpose: str,
+    now: float,
+    ledger: Ledger | _Recording,
+) -> int:
+    """Revoke what was issued to *identifier* before, and return the instant from which on codes are good."""
+    if not isinstance(identifier, (str, int)) or isinstance(identifier, bool):
+        raise OTPException(gettext_noop("Revoking by identifier, or superseding, needs an identifier."))
+    core = ledger if isinstance(ledger, _Recording) else _remembering(ledger).core
+    ttl = settings.session_expiry + _CLOCK_SKEW
+    try:
+        return settings.keyring.advance_epoch(identifier, purpose, now, ttl, settings.rules, core)
+    except ValueError:
+        raise _explain(identifier, purpose, 0, settings.length) from None
+    except _core.LedgerFull as error:
+        raise _failure(error, "") from None
 
 
 # --- Async twins ----------------------------------------------------------------------------------------------------
@@ -515,12 +698,21 @@ async def agenerate_otp(
     length: int | None = None,
     *,
     purpose: str = "",
+    supersede: bool = False,
     request: HttpRequest | None = None,
-    now: int | None = None,
+    now: float | None = None,
 ) -> tuple[str, str]:
     """:func:`generate_otp` for async code."""
     return await _apart(
-        generate_otp, identifier, metadata, max_retries, length, purpose=purpose, request=request, now=now
+        generate_otp,
+        identifier,
+        metadata,
+        max_retries,
+        length,
+        purpose=purpose,
+        supersede=supersede,
+        request=request,
+        now=now,
     )
 
 
@@ -531,10 +723,21 @@ async def agenerate_decoy(
     max_retries: int | None = None,
     *,
     purpose: str = "",
-    now: int | None = None,
+    supersede: bool = False,
+    request: HttpRequest | None = None,
+    now: float | None = None,
 ) -> str:
     """:func:`generate_decoy` for async code."""
-    return await _apart(generate_decoy, identifier, metadata, max_retries, purpose=purpose, now=now)
+    return await _apart(
+        generate_decoy,
+        identifier,
+        metadata,
+        max_retries,
+        purpose=purpose,
+        supersede=supersede,
+        request=request,
+        now=now,
+    )
 
 
 @sensitive_variables()
@@ -564,12 +767,25 @@ async def avalidate_otp(
 
 
 @sensitive_variables()
-async def aincrement_retry_count(encrypted_context: str, *, now: int | None = None) -> str:
+async def aincrement_retry_count(
+    encrypted_context: str, *, request: HttpRequest | None = None, now: int | None = None
+) -> str:
     """:func:`increment_retry_count` for async code."""
-    return await _apart(increment_retry_count, encrypted_context, now=now)
+    return await _apart(increment_retry_count, encrypted_context, request=request, now=now)
 
 
 @sensitive_variables()
-async def arevoke_otp(encrypted_context: str, *, now: int | None = None) -> None:
+async def arevoke_otp(encrypted_context: str, *, request: HttpRequest | None = None, now: int | None = None) -> None:
     """:func:`revoke_otp` for async code."""
-    await _apart(revoke_otp, encrypted_context, now=now)
+    await _apart(revoke_otp, encrypted_context, request=request, now=now)
+
+
+async def arevoke_identifier(
+    identifier: str | int,
+    *,
+    purpose: str = "",
+    request: HttpRequest | None = None,
+    now: float | None = None,
+) -> None:
+    """:func:`revoke_identifier` for async code."""
+    await _apart(revoke_identifier, identifier, purpose=purpose, request=request, now=now)

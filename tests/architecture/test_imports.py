@@ -92,12 +92,14 @@ PUBLIC = {
         "encrypt_context",
         "decrypt_context",
         "revoke_otp",
+        "revoke_identifier",
         "generate_decoy",
         "agenerate_otp",
         "averify_otp",
         "avalidate_otp",
         "aincrement_retry_count",
         "arevoke_otp",
+        "arevoke_identifier",
         "agenerate_decoy",
     ],
     "otp_actions.exceptions": [
@@ -109,6 +111,7 @@ PUBLIC = {
         "MissingFieldsException",
         "OTPUsedException",
         "OTPRevokedException",
+        "OTPThrottledException",
         "OTPUnavailableException",
     ],
     "otp_actions.decorators": ["otp_protected", "otp_verified", "require_otp_verification"],
@@ -137,8 +140,9 @@ def test_require_otp_verification_is_otp_verified():
 
 def test_every_ledger_has_a_test_of_its_own():
     backends = {str(name).lower() for name in conf.BUILT_IN_LEDGERS}
-    contract = Path(__file__).parents[1] / "contract"
-    tested = {path.stem.removeprefix("test_") for path in contract.glob("test_*.py")}
+    tests = Path(__file__).parents[1]
+    paths = [*tests.glob("contract/test_*.py"), *tests.glob("full/test_*_contract.py")]
+    tested = {path.stem.removeprefix("test_").removesuffix("_contract") for path in paths}
     assert backends <= tested
 
 

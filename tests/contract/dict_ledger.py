@@ -33,18 +33,20 @@ class DictLedger(Ledger):
             counts.append(self.entries[bucket][0])
         return Taken(claims, tuple(counts))
 
-    def advance(self, mark, value, *, ttl, now):
+    def advance(self, mark, value, *, ttl, now, release=(), event=None):
         stored, expiry = self._live(mark, now)
         if stored is not None and value <= stored:
             return False
         self.entries[mark] = (value, max(expiry, now + ttl))
+        for one in release:
+            self._give_back(one, now=now)
         return True
 
-    def _give_back(self, claim, *, now):
-        bucket, limit, _ = claim
+    def _give_back(self, release, *, now):
+        (bucket, limit, _), units = release
         value, expiry = self._live(bucket, now)
         if value is not None and 1 <= value <= limit:
-            self.entries[bucket] = (value - 1, expiry)
+            self.entries[bucket] = (max(0, value - units), expiry)
 
 
 class Call(NamedTuple):
@@ -70,10 +72,10 @@ class RecordingLedger(DictLedger):
         self._note("take", now + claims[0][2] if claims else now)
         return super().take(claims, unless=unless, now=now)
 
-    def advance(self, mark, value, *, ttl, now):
+    def advance(self, mark, value, *, ttl, now, release=(), event=None):
         self._note("advance", now + ttl)
-        return super().advance(mark, value, ttl=ttl, now=now)
+        return super().advance(mark, value, ttl=ttl, now=now, release=release, event=event)
 
-    def give_back(self, taken, which, *, now):
+    def give_back(self, taken, which, *, now, units=1):
         self._note("give_back")
-        super().give_back(taken, which, now=now)
+        super().give_back(taken, which, now=now, units=units)

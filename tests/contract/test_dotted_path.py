@@ -53,7 +53,7 @@ class Unreachable(DictLedger):
             raise OTPUnavailableException(retry_after=7)
         return super().take(claims, unless=unless, now=now)
 
-    def advance(self, mark, value, *, ttl, now):
+    def advance(self, mark, value, *, ttl, now, release=(), event=None):
         raise OTPUnavailableException(retry_after=8)
 
 

@@ -35,6 +35,12 @@ UNCOUNTED = [
 EMPTY = [None, "", " ", "\t\n", "-", " - \u2010 ", "\u3000\xa0", "\uff0d"]
 
 
+@pytest.fixture(autouse=True)
+def _no_budget(settings):
+    """Many wrong codes for one identifier are what is tested here."""
+    settings.OTP_IDENTIFIER_BUDGET = None
+
+
 @pytest.fixture
 def challenge():
     """A code of digits that are not all the same, with a context that allows many attempts."""

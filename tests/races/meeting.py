@@ -18,11 +18,11 @@ class MeetingLedger(Ledger):
             self.place.wait(timeout=20)
         return result
 
-    def advance(self, mark, value, *, ttl, now):
-        return self.inner.advance(mark, value, ttl=ttl, now=now)
+    def advance(self, mark, value, *, ttl, now, release=(), event=None):
+        return self.inner.advance(mark, value, ttl=ttl, now=now, release=release, event=event)
 
-    def give_back(self, taken, which, *, now):
-        self.inner.give_back(taken, which, now=now)
+    def give_back(self, taken, which, *, now, units=1):
+        self.inner.give_back(taken, which, now=now, units=units)
 
     def _give_back(self, *args, **kwargs):
         raise NotImplementedError("give_back is overridden")

@@ -26,6 +26,7 @@ def meet(settings):
     The time between counting and marking is the worst one to be interrupted in; left to itself, a thread rarely is.
     """
     settings.OTP_LEDGER = "races.meeting.MeetingLedger"
+    settings.OTP_IDENTIFIER_BUDGET = None
 
     def meet(count):
         ledger_for(conf.current()).place = threading.Barrier(count)

@@ -3,7 +3,7 @@
 from io import StringIO
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import WARNING, run_checks
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
@@ -44,7 +44,7 @@ WRONG = [
     ({"OTP_SESSION_EXPIRY_SECONDS": 60}, "E005"),
     ({"OTP_DEFAULT_MAX_RETRIES": -1}, "E006"),
     ({"OTP_DEFAULT_LENGTH": 3}, "E007"),
-    ({"OTP_LEDGER": "redis"}, "E008"),
+    ({"OTP_LEDGER": "memcached"}, "E008"),
     ({"OTP_LEDGER": "no.such.Ledger"}, "E008"),
     ({"OTP_LEDGER": "builtins.dict"}, "E008"),
     ({"OTP_LEDGER": "contract.dict_ledger"}, "E008"),
@@ -71,7 +71,7 @@ def test_setting_that_a_request_would_fail_on_is_an_error(overrides, check_id):
 
 
 def test_every_wrong_setting_is_reported_at_once():
-    with override_settings(OTP_SIGNING_KEY=None, OTP_DEFAULT_LENGTH=99, OTP_LEDGER="redis", OTP_SINGLE_USE=None):
+    with override_settings(OTP_SIGNING_KEY=None, OTP_DEFAULT_LENGTH=99, OTP_LEDGER="memcached", OTP_SINGLE_USE=None):
         assert [message.id[-4:] for message in ours()] == ["E001", "E007", "E008", "E009"]
 
 
@@ -102,3 +102,24 @@ def test_deployment_check_survives_settings_that_cannot_be_used():
         assert {message.id[-4:] for message in ours(include_deployment_checks=True)} == {"E001", "E008", "E009"}
         with pytest.raises(CommandError):
             check(deploy=True)
+
+
+# --- Redis
+
+
+def test_redis_that_is_down_is_a_warning_and_no_error(settings):
+    settings.OTP_LEDGER, settings.OTP_REDIS_URL = "redis", "redis://127.0.0.1:1/0"
+    (message,) = ours()
+    assert (message.id, message.level) == ("otp_actions.W005", WARNING)
+
+
+def test_redis_url_that_cannot_be_read_is_an_error_that_does_not_quote_it(settings):
+    settings.OTP_LEDGER, settings.OTP_REDIS_URL = "redis", "redis://:canary@127.0.0.1:6379/0?socket_timeout=canary"
+    (message,) = ours()
+    assert message.id == "otp_actions.E010"
+    assert "canary" not in f"{message.msg}{message.hint}"
+
+
+def test_redis_is_not_asked_by_other_ledgers(settings):
+    settings.OTP_REDIS_URL = "redis://127.0.0.1:1/0"
+    assert ours() == []

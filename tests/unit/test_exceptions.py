@@ -13,6 +13,7 @@ CODES = {
     "MaxRetriesExceededException": "MAX_RETRIES_EXCEEDED",
     "OTPUsedException": "OTP_USED",
     "OTPRevokedException": "OTP_REVOKED",
+    "OTPThrottledException": "OTP_THROTTLED",
     "OTPUnavailableException": "OTP_UNAVAILABLE",
 }
 

@@ -33,13 +33,23 @@ SEED_FIELDS = {
     [
         (
             "generate_otp",
-            "(identifier=None, metadata=None, max_retries=None, length=None, *, purpose='', request=None, now=None)",
+            (
+                "(identifier=None, metadata=None, max_retries=None, length=None, "
+                "*, purpose='', supersede=False, request=None, now=None)"
+            ),
         ),
-        ("generate_decoy", "(identifier=None, metadata=None, max_retries=None, *, purpose='', now=None)"),
+        (
+            "generate_decoy",
+            (
+                "(identifier=None, metadata=None, max_retries=None, "
+                "*, purpose='', supersede=False, request=None, now=None)"
+            ),
+        ),
         ("verify_otp", "(otp, encrypted_context, *, purpose='', request=None, now=None)"),
         ("validate_otp", "(otp, encrypted_context, *, purpose='', request=None, now=None)"),
-        ("increment_retry_count", "(encrypted_context, *, now=None)"),
-        ("revoke_otp", "(encrypted_context, *, now=None)"),
+        ("increment_retry_count", "(encrypted_context, *, request=None, now=None)"),
+        ("revoke_otp", "(encrypted_context, *, request=None, now=None)"),
+        ("revoke_identifier", "(identifier, *, purpose='', request=None, now=None)"),
     ],
 )
 def test_calls_and_their_async_twins_have_the_documented_signature(name, signature):

@@ -3,7 +3,6 @@
 #ifndef OTP_ACTIONS_CHALLENGE_H_
 #define OTP_ACTIONS_CHALLENGE_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "otp_actions/bytes.h"
 #include "otp_actions/context.h"
+#include "otp_actions/instant.h"
 #include "otp_actions/keyring.h"
 #include "otp_actions/ledger.h"
 
@@ -22,13 +22,14 @@ struct Issued {
   std::string context;
 };
 
-// IssueChallenge draws a code of `length` digits and a jti, puts jti and digest into `payload`, and seals it.
+// IssueChallenge draws a code of `length` digits and a jti, puts jti, digest and the second of `issued_at` into
+// `payload`, and seals it. The last 20 bits of a jti are the instant's place in its second; the others are random.
 // Throws std::invalid_argument for a length or a field out of range, Error{kContextTooBig} if the whole does not fit.
-[[nodiscard]] Issued IssueChallenge(const Keyring& ring, Payload payload, int length);
+[[nodiscard]] Issued IssueChallenge(const Keyring& ring, Payload payload, int length, Instant issued_at);
 
 // IssueDecoy seals `payload` with a random digest that belongs to no code: a context that looks, counts and expires
 // like a real one and never verifies.
-[[nodiscard]] std::string IssueDecoy(const Keyring& ring, Payload payload);
+[[nodiscard]] std::string IssueDecoy(const Keyring& ring, Payload payload, Instant issued_at);
 
 // A challenge has one entry in a ledger, under its jti, and its fate is the value of that entry: the number of
 // attempts, then, once and for all, used or revoked. A challenge that is used up needs no second entry, so a ledger
@@ -37,11 +38,8 @@ struct Issued {
 inline constexpr std::int64_t kUsedMark = std::int64_t{1} << 40;     // Far above kMaxRetries.
 inline constexpr std::int64_t kRevokedMark = std::int64_t{1} << 41;  // Outranks kUsedMark.
 
-// Attempt is what one attempt at a challenge asks of a ledger, whichever ledger that is.
-struct Attempt {
-  Claim claim;                      // One of the attempts that the challenge allows; the bucket is its entry.
-  std::array<Barrier, 2> barriers;  // Unless it was revoked, or used. Looked at in this order.
-};
+// A clock that is a little behind must not meet a fresh count while the session still lives.
+inline constexpr std::int64_t kClockSkew = 300;
 
 // Challenge is an opened context. Immutable; safe from any thread.
 class Challenge {
@@ -52,9 +50,12 @@ class Challenge {
   [[nodiscard]] const Payload& payload() const { return payload_; }
   [[nodiscard]] const RingKey& key() const { return *key_; }
 
-  // NextAttempt returns what the ledger is asked before a code is compared. No attempt is left if the context itself
-  // says so, whatever the ledger remembers.
-  [[nodiscard]] Attempt NextAttempt(UnixTime now) const;
+  // NextAttempt claims one of the attempts that the challenge allows; the bucket is its entry. No attempt is left if
+  // the context itself says so, whatever the ledger remembers.
+  [[nodiscard]] Claim NextAttempt(UnixTime now) const;
+
+  // issued_at is when it was issued. Of a context of the older release the second is known; its begin is taken.
+  [[nodiscard]] Instant issued_at() const;
 
   // Reseal returns a context with `retry_count` in place of the old one, under the key that opened this one.
   [[nodiscard]] std::string Reseal(std::int64_t retry_count, UnixTime now) const;

@@ -23,7 +23,8 @@ struct RingKey {
   explicit RingKey(ByteView key);
 
   FernetKey fernet;
-  HmacKey code;  // Digests of codes in challenges.
+  HmacKey code;   // Digests of codes in challenges.
+  HmacKey store;  // Digests of identifiers and addresses that lie in a ledger or an audit trail.
 };
 
 // Keyring holds at most kMaxKeys distinct keys, the primary first. Immutable; safe from any thread.
@@ -40,7 +41,7 @@ class Keyring {
   explicit Keyring(std::span<const SecretBytes> keys);
 
   [[nodiscard]] const std::shared_ptr<const RingKey>& primary() const { return keys_.front(); }
-  [[nodiscard]] std::size_t size() const { return keys_.size(); }
+  [[nodiscard]] std::span<const std::shared_ptr<const RingKey>> keys() const { return keys_; }
 
   // Seal seals under the primary key. Throws as FernetKey::Seal does.
   [[nodiscard]] std::string Seal(ByteView plaintext, UnixTime now) const {

@@ -35,6 +35,12 @@ struct Barrier {
   std::int64_t above = -1;
 };
 
+// Release gives back what a claim took: 1 unit undoes one take, as many as the claim's limit empty the bucket.
+struct Release {
+  Claim claim;
+  std::int64_t units = 1;
+};
+
 // Taken holds each bucket's count after the take, in the order of the claims.
 struct Taken {
   std::vector<std::int64_t> counts;
@@ -58,12 +64,16 @@ class Ledger {
                                                          std::span<const Barrier> barriers, UnixTime now) = 0;
 
   // Advance stores `value` under `mark` for `ttl` seconds if it is greater than what is stored, and says whether it
-  // did.
-  [[nodiscard]] virtual bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) = 0;
+  // did. If so, `releases` are given back in the same atomic step; if not, nothing is.
+  [[nodiscard]] virtual bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                                     std::span<const Release> releases) = 0;
+  [[nodiscard]] bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) {
+    return Advance(mark, value, ttl, now, {});
+  }
 
-  // GiveBack undoes one take of `claim`: 1 less in its bucket if that holds from 1 to the claim's limit. A mark that
+  // GiveBack takes the units from the claim's bucket, down to 0, if that holds from 1 to the claim's limit. A mark that
   // was set there since is above the limit and stays.
-  virtual void GiveBack(const Claim& claim, UnixTime now) = 0;
+  virtual void GiveBack(const Release& release, UnixTime now) = 0;
 };
 
 // NoLedger counts nothing and remembers nothing: what a context says of itself is all there is. Only a limit of 0
@@ -72,8 +82,10 @@ class NoLedger final : public Ledger {
  public:
   [[nodiscard]] std::variant<Taken, Denied> Take(std::span<const Claim> claims, std::span<const Barrier> barriers,
                                                  UnixTime now) override;
-  [[nodiscard]] bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) override;
-  void GiveBack(const Claim& claim, UnixTime now) override;
+  using Ledger::Advance;
+  [[nodiscard]] bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                             std::span<const Release> releases) override;
+  void GiveBack(const Release& release, UnixTime now) override;
 };
 
 }  // namespace otp_actions

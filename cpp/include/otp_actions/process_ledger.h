@@ -39,12 +39,13 @@ class ProcessLedger final : public Ledger {
   [[nodiscard]] std::variant<Taken, Denied> Take(std::span<const Claim> claims, std::span<const Barrier> barriers,
                                                  UnixTime now) override;
 
-  // Advance stores `value` under `mark` for `ttl` seconds if it is greater than what is stored, and says whether it
-  // did. Throws Error{kLedgerFull} if a new mark has no room.
-  [[nodiscard]] bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now) override;
+  // Throws Error{kLedgerFull} if a new mark has no room, and std::invalid_argument for a ttl below 1.
+  using Ledger::Advance;
+  [[nodiscard]] bool Advance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl, UnixTime now,
+                             std::span<const Release> releases) override;
 
   // Nothing happens if the bucket is gone.
-  void GiveBack(const Claim& claim, UnixTime now) override;
+  void GiveBack(const Release& release, UnixTime now) override;
 
   // size is the number of entries held, expired ones that have not been swept yet among them.
   [[nodiscard]] std::size_t size() const { return size_.load(); }
@@ -64,7 +65,9 @@ class ProcessLedger final : public Ledger {
   [[nodiscard]] std::optional<std::variant<Taken, Denied>> TryTake(std::span<const Claim> claims,
                                                                    std::span<const Barrier> barriers, UnixTime now);
   [[nodiscard]] std::optional<bool> TryAdvance(const LedgerKey& mark, std::int64_t value, std::int64_t ttl,
-                                               UnixTime now);
+                                               UnixTime now, std::span<const Release> releases);
+  // ReleaseLocked does one release; its shard is locked.
+  void ReleaseLocked(const Release& release, UnixTime now);
   // Reserve makes room for `wanted` new entries, or for none. Insert fills one reserved place; its shard is locked.
   [[nodiscard]] bool Reserve(std::size_t wanted);
   void Insert(const LedgerKey& key, std::int64_t value, std::int64_t ttl, UnixTime now);

@@ -23,6 +23,7 @@ enum class Verdict {
   kRevoked,         // From here on the ledger speaks (see verification.h).
   kUsed,            // Accepted before.
   kExhausted,       // No attempt left; nothing was compared.
+  kOverBudget,      // The identifier's or the network's budget of wrong codes is used up; nothing was compared.
   kWrongCode,       // Counted and compared.
   kVerified,        // Counted, compared, and marked as used.
 };

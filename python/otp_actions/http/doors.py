@@ -88,8 +88,8 @@ class IssuingDoor:
         http: Any = _http(request)
         http.generate_otp = partial(services.generate_otp, purpose=self.purpose, request=http)
         http.agenerate_otp = partial(services.agenerate_otp, purpose=self.purpose, request=http)
-        http.generate_decoy = partial(services.generate_decoy, purpose=self.purpose)
-        http.agenerate_decoy = partial(services.agenerate_decoy, purpose=self.purpose)
+        http.generate_decoy = partial(services.generate_decoy, purpose=self.purpose, request=http)
+        http.agenerate_decoy = partial(services.agenerate_decoy, purpose=self.purpose, request=http)
         if isinstance(request, Request) and http.method not in SAFE_METHODS:
             read_data(request)  # A body that would make request.data.get() fail is refused here, not a 500 there.
 

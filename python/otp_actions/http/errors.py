@@ -13,6 +13,7 @@ from otp_actions.exceptions import (
     OTPException,
     OTPExpiredException,
     OTPRevokedException,
+    OTPThrottledException,
     OTPUnavailableException,
     OTPUsedException,
     SessionExpiredException,
@@ -25,6 +26,7 @@ STATUSES: Final[dict[type[OTPException], int]] = {
     OTPUsedException: 410,
     OTPRevokedException: 410,
     MaxRetriesExceededException: 429,
+    OTPThrottledException: 429,
     OTPUnavailableException: 503,
 }
 
@@ -51,7 +53,7 @@ def render(error: OTPException) -> HttpResponse:
     """Return the response of a plain Django view for *error*."""
     response = JsonResponse(body_of(error), status=status_of(error))
     response["Cache-Control"] = NO_STORE
-    if isinstance(error, OTPUnavailableException):
+    if isinstance(error, (OTPThrottledException, OTPUnavailableException)):
         response["Retry-After"] = str(error.retry_after)
     return response
 
@@ -69,7 +71,7 @@ class OTPAPIException(APIException):
         self.otp_error = error
         self.status_code = status_of(error)
         self.detail = body_of(error)
-        if isinstance(error, OTPUnavailableException):
+        if isinstance(error, (OTPThrottledException, OTPUnavailableException)):
             self.wait = error.retry_after  # DRF's handler makes it Retry-After.
 
     def get_codes(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.utils.module_loading import import_string
 
 from otp_actions.conf import SettingError, Settings
@@ -11,7 +12,7 @@ from otp_actions.ledgers.process import ProcessLedger
 
 __all__ = ["Ledger", "ledger_for", "reset"]
 
-_made: dict[tuple[str | None, int], Ledger] = {}
+_made: dict[tuple[object, ...], Ledger] = {}
 _last: tuple[Settings | None, Ledger | None] = (None, None)
 
 
@@ -20,7 +21,13 @@ def ledger_for(settings: Settings) -> Ledger:
     global _last
     last_settings, ledger = _last
     if ledger is None or last_settings is not settings:
-        key = (settings.ledger, settings.process_ledger_size)
+        key = (
+            settings.ledger,
+            settings.process_ledger_size,
+            settings.redis_url,
+            settings.ledger_database,
+            settings.ledger_timeout,
+        )
         if key not in _made:
             # setdefault, so that two first requests at once end up with the same one.
             _made.setdefault(key, _make(settings))
@@ -41,6 +48,25 @@ def _make(settings: Settings) -> Ledger:
         return NoLedger()
     if settings.ledger == "process":
         return ProcessLedger(settings.process_ledger_size)
+    if settings.ledger == "redis":
+        try:
+            from otp_actions.ledgers.redis import RedisLedger
+        except ModuleNotFoundError as error:
+            raise SettingError(
+                "otp_actions.E008",
+                'OTP_LEDGER = "redis" needs redis-py: pip install "django-otp-actions[redis]"',
+            ) from error
+        return RedisLedger(settings.redis_url, timeout=settings.ledger_timeout)
+    if settings.ledger == "database":
+        if not apps.is_installed("otp_actions.ledgers.database"):
+            raise SettingError(
+                "otp_actions.E008",
+                'OTP_LEDGER = "database" needs its app: add "otp_actions.ledgers.database" to INSTALLED_APPS, and run '
+                "manage.py migrate.",
+            )
+        from otp_actions.ledgers.database.ledger import DatabaseLedger
+
+        return DatabaseLedger(settings.ledger_database, timeout=settings.ledger_timeout)
     try:
         made = import_string(settings.ledger)()
     except (ImportError, TypeError, ValueError) as error:

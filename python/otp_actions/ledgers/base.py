@@ -8,6 +8,7 @@ followed by a write: two requests would both read before either writes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple, TypeAlias
 
 #: What a ledger counts under: one byte for the kind, then 16 bytes for whom.
@@ -16,6 +17,10 @@ LedgerKey: TypeAlias = bytes
 Claim: TypeAlias = tuple[LedgerKey, int, int]
 #: ``(mark, above)``: forbids a take while *mark* holds a value greater than *above*.
 Barrier: TypeAlias = tuple[LedgerKey, int]
+#: ``(claim, units)``: takes *units* from the claim's bucket, see :meth:`Ledger.give_back`.
+Release: TypeAlias = tuple[Claim, int]
+#: Writes what must be true exactly if a mark is; it is given the name of the database alias or connection to write to.
+Event: TypeAlias = Callable[[object], None]
 
 
 class Taken:
@@ -61,6 +66,8 @@ class Ledger(ABC):
     blocking: ClassVar[bool] = True
     #: False if nothing is remembered, so that single use and revocation cannot be had.
     remembers: ClassVar[bool] = True
+    #: True if ``advance`` runs an *event* in the same transaction as the mark. No other ledger is given one.
+    transactional: ClassVar[bool] = False
 
     @property
     def core(self) -> object:
@@ -79,21 +86,35 @@ class Ledger(ABC):
         """
 
     @abstractmethod
-    def advance(self, mark: LedgerKey, value: int, *, ttl: int, now: int) -> bool:
+    def advance(
+        self,
+        mark: LedgerKey,
+        value: int,
+        *,
+        ttl: int,
+        now: int,
+        release: tuple[Release, ...] = (),
+        event: Event | None = None,
+    ) -> bool:
         """Store *value* under *mark* for *ttl* seconds if it is greater than what is there, and say whether it was.
+
+        If it was, and only then, each claim of *release* is given back in the same atomic step.
 
         Raises:
             OTPUnavailableException: The ledger cannot tell. Nothing may be accepted then.
         """
 
-    def give_back(self, taken: Taken, which: Claim, *, now: int) -> None:
-        """Return the unit that claim *which* took: once, never below 0, and not to a mark that was set since."""
+    def give_back(self, taken: Taken, which: Claim, *, now: int, units: int = 1) -> None:
+        """Return what claim *which* took: once, never below 0, and not to a mark that was set since.
+
+        1 unit undoes this take; as many as the claim's limit empty the bucket.
+        """
         if taken.release(which):
-            self._give_back(which, now=now)
+            self._give_back((which, units), now=now)
 
     @abstractmethod
-    def _give_back(self, claim: Claim, *, now: int) -> None:
-        """Take 1 from the claim's bucket if that holds from 1 to the claim's limit.
+    def _give_back(self, release: Release, *, now: int) -> None:
+        """Take the units from the claim's bucket, down to 0, if that holds from 1 to the claim's limit.
 
         Failing here costs the user an attempt, nothing else.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from otp_actions import _core
 from otp_actions.exceptions import OTPUnavailableException
-from otp_actions.ledgers.base import Barrier, Claim, Denied, Ledger, LedgerKey, Taken
+from otp_actions.ledgers.base import Barrier, Claim, Denied, Event, Ledger, LedgerKey, Release, Taken
 
 
 class NativeLedger(Ledger):
@@ -35,12 +35,21 @@ class NativeLedger(Ledger):
         entries: tuple[Barrier | Claim, ...] = (*unless, *claims)
         return Denied(entries[index], retry_after)
 
-    def advance(self, mark: LedgerKey, value: int, *, ttl: int, now: int) -> bool:
+    def advance(
+        self,
+        mark: LedgerKey,
+        value: int,
+        *,
+        ttl: int,
+        now: int,
+        release: tuple[Release, ...] = (),
+        event: Event | None = None,
+    ) -> bool:
         """See :meth:`Ledger.advance`."""
         try:
-            return self._table.advance(mark, value, ttl, now)
+            return self._table.advance(mark, value, ttl, now, release)
         except _core.LedgerFull:
             raise OTPUnavailableException from None
 
-    def _give_back(self, claim: Claim, *, now: int) -> None:
-        self._table.give_back(claim, now)
+    def _give_back(self, release: Release, *, now: int) -> None:
+        self._table.give_back(release, now)

@@ -38,9 +38,9 @@ def capture_otps() -> Iterator[list[IssuedOTP]]:
     issue = services._issue  # noqa: SLF001 -- the one place where every code passes
 
     def record(
-        settings: Any, identifier: Any, metadata: Any, max_retries: Any, length: Any, purpose: str, now: int
+        settings: Any, identifier: Any, metadata: Any, max_retries: Any, length: Any, purpose: str, *rest: Any
     ) -> Any:
-        code, context = issue(settings, identifier, metadata, max_retries, length, purpose, now)
+        code, context = issue(settings, identifier, metadata, max_retries, length, purpose, *rest)
         issued.append(IssuedOTP(code, context, identifier, purpose))
         return code, context
 

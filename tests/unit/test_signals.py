@@ -1,0 +1,187 @@
+"""Signals and log records: what happened, to whom, from where; and never a secret."""
+
+import logging
+
+import pytest
+from django.test import RequestFactory
+
+from otp_actions import signals
+from otp_actions.exceptions import OTPException
+from otp_actions.services import (
+    averify_otp,
+    generate_decoy,
+    generate_otp,
+    increment_retry_count,
+    revoke_identifier,
+    revoke_otp,
+    verify_otp,
+)
+from otp_actions.testing import wrong_code
+
+NOW = 1_800_000_000
+ALL = [
+    signals.otp_generated,
+    signals.otp_verified,
+    signals.otp_failed,
+    signals.otp_exhausted,
+    signals.otp_revoked,
+]
+
+
+@pytest.fixture(autouse=True)
+def _fresh(otp_settings):
+    pass
+
+
+@pytest.fixture
+def heard():
+    """Collect (occurrence, request) of every signal."""
+    collected = []
+
+    def receiver(sender, occurrence, request, **kwargs):
+        collected.append((occurrence, request))
+
+    for signal in ALL:
+        signal.connect(receiver)
+    yield collected
+    for signal in ALL:
+        signal.disconnect(receiver)
+
+
+def refused(call):
+    with pytest.raises(OTPException):
+        call()
+
+
+def test_each_thing_that_happens_is_told_once(heard):
+    code, context = generate_otp("ada", purpose="login", max_retries=2, now=NOW)
+    refused(lambda: verify_otp(wrong_code(code), context, purpose="login", now=NOW + 1))
+    verify_otp(code, context, purpose="login", now=NOW + 2)
+    refused(lambda: verify_otp(code, context, purpose="login", now=NOW + 3))
+    refused(lambda: verify_otp(code, context, purpose="reset", now=NOW + 4))
+    refused(lambda: verify_otp(code, "gAAAAA", purpose="login", now=NOW + 5))
+    told = [(o.event, o.reason, o.identifier, o.purpose, o.time - NOW) for o, _ in heard]
+    assert told == [
+        ("generated", "", "ada", "login", 0),
+        ("failed", "INVALID_OTP", "ada", "login", 1),
+        ("verified", "", "ada", "login", 2),
+        ("failed", "OTP_USED", "ada", "login", 3),
+        ("failed", "OTP_ERROR", "ada", "login", 4),
+        ("failed", "OTP_ERROR", None, "", 5),
+    ]
+    assert len({o.jti for o, _ in heard[:5]}) == 1
+    assert len(heard[0][0].jti) == 32
+    assert heard[5][0].jti == ""
+
+
+def test_exhausted_challenge_and_budget_are_told_as_such(heard, settings):
+    settings.OTP_IDENTIFIER_BUDGET = "2/h"
+    code, context = generate_otp("ada", max_retries=1, now=NOW)
+    refused(lambda: verify_otp(wrong_code(code), context, now=NOW))
+    refused(lambda: verify_otp(code, context, now=NOW))
+    increment_retry_count(generate_otp("ada", now=NOW)[1], now=NOW)
+    refused(lambda: increment_retry_count(generate_otp("ada", now=NOW)[1], now=NOW))
+    assert [(o.event, o.reason) for o, _ in heard if o.event != "generated"] == [
+        ("failed", "INVALID_OTP"),
+        ("exhausted", "MAX_RETRIES_EXCEEDED"),
+        ("exhausted", "OTP_THROTTLED"),
+    ]
+
+
+def test_revocation_is_told_when_it_happens_and_not_again(heard):
+    _, context = generate_otp("ada", purpose="login", now=NOW)
+    revoke_otp(context, now=NOW)
+    revoke_otp(context, now=NOW)
+    revoke_identifier("ada", purpose="login", now=NOW)
+    told = [(o.event, o.reason, o.identifier, o.purpose, bool(o.jti)) for o, _ in heard[1:]]
+    assert told == [("revoked", "", "ada", "login", True), ("revoked", "IDENTIFIER", "ada", "login", False)]
+
+
+def test_decoy_is_told_as_one(heard):
+    generate_decoy("nobody", purpose="login", now=NOW)
+    assert [(o.event, o.reason, o.identifier) for o, _ in heard] == [("generated", "DECOY", "nobody")]
+
+
+def test_request_comes_along_with_address_and_user_agent(heard, settings):
+    settings.OTP_TRUSTED_PROXY_COUNT = 1
+    request = RequestFactory().post(
+        "/", REMOTE_ADDR="192.0.2.1", HTTP_X_FORWARDED_FOR="1.2.3.4, 203.0.113.9", HTTP_USER_AGENT="x" * 1000
+    )
+    code, context = generate_otp("ada", request=request)
+    verify_otp(code, context, request=request)
+    for occurrence, sent in heard:
+        assert sent is request
+        assert occurrence.address == "203.0.113.9"
+        assert occurrence.user_agent == "x" * 256
+
+
+def test_what_is_not_an_attempt_is_not_told(heard):
+    _, context = generate_otp("ada")
+    for otp in ("", None, "1" * 65, True):
+        refused(lambda otp=otp: verify_otp(otp, context))
+    assert len(heard) == 1
+
+
+@pytest.mark.asyncio
+async def test_async_twin_tells_the_same(heard):
+    code, context = generate_otp("ada")
+    await averify_otp(code, context)
+    assert [o.event for o, _ in heard] == ["generated", "verified"]
+
+
+def test_receiver_that_raises_changes_nothing(heard):
+    def broken(**kwargs):
+        raise RuntimeError("a receiver's bug")
+
+    for signal in ALL:
+        signal.connect(broken)
+    try:
+        code, context = generate_otp("ada")
+        refused(lambda: verify_otp(wrong_code(code), context))
+        assert verify_otp(code, context)["identifier"] == "ada"
+    finally:
+        for signal in ALL:
+            signal.disconnect(broken)
+    assert [o.event for o, _ in heard] == ["generated", "failed", "verified"]
+
+
+def test_log_records_are_structured_and_hold_no_identifier_and_no_secret(caplog):
+    caplog.set_level(logging.DEBUG)
+    code, context = generate_otp("canary@example.com", {"canary": 1}, purpose="login")
+    with pytest.raises(OTPException) as caught:
+        verify_otp(wrong_code(code), context, purpose="login")
+    verify_otp(code, context, purpose="login")
+    revoke_otp(context)
+    records = [record for record in caplog.records if record.name == "otp_actions"]
+    assert [(r.otp_event, r.otp_reason, r.otp_purpose) for r in records] == [
+        ("generated", "", "login"),
+        ("failed", "INVALID_OTP", "login"),
+        ("verified", "", "login"),
+        ("revoked", "", "login"),
+    ]
+    everything = "".join(record.getMessage() + str(vars(record)) for record in caplog.records)
+    for secret in (code, wrong_code(code), context[12:40], caught.value.new_context[-30:], "canary"):
+        assert secret not in everything
+
+
+def test_exhaustion_is_a_warning_and_the_rest_is_information(caplog):
+    caplog.set_level(logging.DEBUG)
+    code, context = generate_otp(max_retries=0)
+    refused(lambda: verify_otp(code, context))
+    assert [(r.otp_event, r.levelname) for r in caplog.records] == [("generated", "INFO"), ("exhausted", "WARNING")]
+
+
+def test_nothing_is_worked_out_when_nobody_listens(monkeypatch):
+    monkeypatch.setattr(signals, "tell", lambda *args: pytest.fail("told to nobody"))
+    code, context = generate_otp("ada")
+    refused(lambda: verify_otp(wrong_code(code), context))
+    verify_otp(code, context)
+
+
+def test_full_process_ledger_is_one_log_line(otp_settings, caplog):
+    otp_settings(OTP_PROCESS_LEDGER_SIZE=1)
+    verify_otp(*generate_otp())
+    refused(lambda: verify_otp(*generate_otp()))
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert "OTP_PROCESS_LEDGER_SIZE" in errors[0].getMessage()
