@@ -29,7 +29,7 @@ format: ## Put every file into shape
 	@$(VENV)/ruff check --fix --quiet . ; $(VENV)/ruff format --quiet .
 	@$(VENV)/clang-format -i $$(git ls-files -co --exclude-standard '*.cc' '*.h')
 
-bench: ## Measure against the pure-Python algorithm and bare OpenSSL, beside the gates
+bench: ## Measure against the pure-Python algorithm, bare EVALSHA and bare SQL, beside the gates
 	@$(PREPARE) bench
 	@$(VENV)/python tests/benchmarks/bench.py
 
@@ -45,7 +45,7 @@ sanitize: ## Run the C++ tests under the address, undefined-behaviour and thread
 	@$(PREPARE) build gtest
 	@mkdir -p build
 	@for preset in asan tsan; do \
-	  $(VENV)/cmake --preset $$preset > build/$$preset.log && $(VENV)/cmake --build --preset $$preset -j 2 >> build/$$preset.log \
+	  $(VENV)/cmake --preset $$preset > build/$$preset.log 2>&1 && $(VENV)/cmake --build --preset $$preset -j 2 >> build/$$preset.log 2>&1 \
 	    || { cat build/$$preset.log; exit 1; }; \
 	  $(VENV)/ctest --preset $$preset --output-on-failure -j 2 | tail -4; test $${PIPESTATUS[0]} -eq 0 || exit 1; \
 	done

@@ -185,6 +185,34 @@ def kill_all(process: subprocess.Popen[Any]) -> None:
         process.wait()
 
 
+class Keeper:
+    """Ends processes and removes a directory once this process is gone, if it could not do so itself."""
+
+    def __init__(self, directory: Path, stop_signal: signal.Signals) -> None:
+        self._pids = directory / "pids"
+        self._pids.touch()
+        # When this process is gone, however that came, its end of the pipe is closed.
+        script = 'cat >/dev/null; kill -"$1" $(cat "$0/pids"); sleep 2; rm -rf "$0"'
+        self._process = subprocess.Popen(
+            ["sh", "-c", script, str(directory), str(int(stop_signal))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def watch(self, *processes: subprocess.Popen[Any]) -> None:
+        """End these, and not those named before."""
+        self._pids.write_text(" ".join(str(process.pid) for process in processes))
+
+    def dismiss(self) -> None:
+        """All is done."""
+        self._process.kill()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
 class Server:
     """A throw-away server: its data survive ``kill`` and ``restart``, and nothing survives ``stop``."""
 
@@ -199,7 +227,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix=f"otp-{self.kind}-"))
         self.log = self.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._keeper: Keeper | None = None
         # Neither PostgreSQL nor MariaDB runs as root.
         self._account: pwd.struct_passwd | None = None
         if os.geteuid() == 0:
@@ -261,17 +289,9 @@ class Server:
         if self._keeper is None:
             atexit.register(self.stop)
             self._prepare()
-            # Stops the server when this process is gone and could not do it itself: its end of the pipe closes.
-            script = 'cat >/dev/null; kill -"$1" "$(cat "$0/pid")" 2>/dev/null; sleep 2; rm -rf "$0"'
-            self._keeper = subprocess.Popen(
-                ["sh", "-c", script, str(self.directory), str(int(self.stop_signal))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._keeper = Keeper(self.directory, self.stop_signal)
         self._process = self._spawn(self._command())
-        (self.directory / "pid").write_text(str(self._process.pid))
+        self._keeper.watch(self._process)
         deadline = time.monotonic() + START_SECONDS
         while (reason := silence(self.url)) is not None:
             if self._process.poll() is not None:
@@ -282,9 +302,11 @@ class Server:
         return self
 
     def kill(self) -> None:
-        """Send SIGKILL to every process of it at one moment, as a power cut of that service alone would."""
+        """Send SIGKILL to every process of it. Unlike after a power cut, what it had written to files is there."""
         assert self._process is not None
+        assert self._keeper is not None
         kill_all(self._process)
+        self._keeper.watch()
 
     def restart(self) -> None:
         """Start it again with the data that are there, stopping it first if it runs."""
@@ -295,13 +317,10 @@ class Server:
         """Stop it and remove everything. It cannot be started again."""
         self._end()
         atexit.unregister(self.stop)
-        shutil.rmtree(self.directory, ignore_errors=True)
         if self._keeper is not None:
-            keeper, self._keeper = self._keeper, None
-            keeper.kill()
-            assert keeper.stdin is not None
-            keeper.stdin.close()
-            keeper.wait()
+            self._keeper.dismiss()
+            self._keeper = None
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _end(self) -> None:
         if self._process is None or self._process.poll() is not None:

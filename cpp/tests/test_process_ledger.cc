@@ -966,13 +966,13 @@ TEST(ProcessLedgerThreadsTest, TakesAndGivesBackInBalance) {
   const Alarm alarm;
   ProcessLedger ledger(100);
   RunTogether(16, [&](std::size_t i) {
-    for (int n = 0; n < 300; ++n) {
+    for (int n = 0; n < 3000; ++n) {
       (void)Take(ledger, {{Key(1), kMany, 60}, {Key(i + 2), kMany, 60}}, 0);
       GiveBack(ledger, Key(1), 0);
     }
   });
   EXPECT_EQ(CountOf(ledger, Key(1), 0), 0);
-  for (std::uint64_t i = 0; i < 16; ++i) EXPECT_EQ(CountOf(ledger, Key(i + 2), 0), 300);
+  for (std::uint64_t i = 0; i < 16; ++i) EXPECT_EQ(CountOf(ledger, Key(i + 2), 0), 3000);
 }
 
 TEST(ProcessLedgerThreadsTest, MarkAndReleaseAreOneStep) {
@@ -1039,7 +1039,7 @@ TEST(ProcessLedgerThreadsTest, TakesAndReleasesInBalance) {
   ProcessLedger ledger(100);
   const Claim budget{Key(1), kMany, 60};
   RunTogether(16, [&](std::size_t i) {
-    for (std::int64_t n = 1; n <= 1000; ++n) {
+    for (std::int64_t n = 1; n <= 10'000; ++n) {
       (void)Take(ledger, {budget}, 0);
       (void)Advance(ledger, Key(i + 2), n, 0, {{budget, 1}});
     }

@@ -10,6 +10,7 @@ import gc
 import json
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -120,6 +121,17 @@ def measure(table: dict[str, Piece]) -> dict[str, list[float]]:
     return samples
 
 
+def shared() -> dict[str, Any]:
+    """Return the rows of the ledgers that hosts share, see ``shared.py``."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("shared.py")], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        return {"rows": [], "missing": {"Redis and PostgreSQL": "shared.py failed, see above"}}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
 def p95(values: list[float]) -> float:
     """Return the value that 95 % of *values* do not exceed."""
     return statistics.quantiles(values, n=20)[-1]
@@ -164,8 +176,24 @@ def main() -> int:
     print(f"{'context, 20-character e-mail':40}{size:8} B{'':20}{'<=560':>7}{'<=512':>7}  {mark}")
     missed = [row[0] for row in rows if row[-1] < row[3]] + (["context size"] if size > 560 else [])
 
+    hosts = shared()
+    print(f"\n{'':56}{'ours':>10}{'bare':>12}{'ratio':>9}{'gate':>7}{'aim':>6}")
+    for row in hosts["rows"]:
+        # A ratio of times should be small, one of throughputs large.
+        small = row["gate"] > 1
+        worse = (lambda ratio, bound: ratio > bound) if small else (lambda ratio, bound: ratio < bound)
+        bad = worse(row["ratio"], row["gate"])
+        mark = "missed" if bad else "ok" if worse(row["ratio"], row["aim"]) else "aim"
+        missed += [row["text"]] if bad else []
+        print(
+            f"{row['text']:56}{row['ours']:8.1f}us{row['bare']:10.1f}us{row['ratio']:8.2f}x{row['gate']:6}x"
+            f"{row['aim']:5}x  {mark}"
+        )
+    for name, reason in hosts["missing"].items():
+        print(f"NOT MEASURED: {name}: {reason}")
+
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine(), "median_us": median, "context_size": size, "missed": missed}
+    report = {"machine": machine(), "median_us": median, "context_size": size, "shared": hosts, "missed": missed}
     REPORT.write_text(json.dumps(report, indent=2))
     print(f"bench: {'missed: ' + ', '.join(missed) if missed else 'every gate is met'}")
     return 1 if missed else 0

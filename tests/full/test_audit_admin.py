@@ -281,6 +281,12 @@ def test_number_of_queries_does_not_grow_with_the_events(staff, many):
     assert len(queries(staff)) == len(many_rows) <= 8
 
 
+def test_search_does_not_count_what_it_did_not_find(staff, many):
+    counts = [sql for sql in queries(staff, q="user7@example.com") if "COUNT" in sql]
+    assert counts
+    assert all("WHERE" in sql for sql in counts)
+
+
 def test_page_has_a_hundred_events_and_leads_to_the_others(staff, many):
     assert len(shown(staff)) == 100
     assert len(shown(staff, p=100)) == 100

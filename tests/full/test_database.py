@@ -44,6 +44,7 @@ needs_server = pytest.mark.skipif(vendor() == "sqlite", reason="there is no serv
 def ledger():
     yield fresh()
     fresh()
+    close_connections()
 
 
 def take(ledger, *buckets, limit=3, unless=(), now=NOW):
@@ -217,7 +218,7 @@ def test_server_that_accepts_and_says_nothing_makes_it_unavailable_in_time(caplo
 
 
 @needs_server
-def test_server_that_falls_silent_makes_it_unavailable_in_time_and_it_recovers(caplog, monkeypatch):
+def test_server_that_falls_silent_makes_it_unavailable_in_time_and_it_recovers(ledger, caplog, monkeypatch):
     if vendor() == "postgresql":
         psycopg = pytest.importorskip("psycopg")
         if tuple(map(int, psycopg.__version__.split(".")[:2])) < (3, 3):
@@ -231,13 +232,11 @@ def test_server_that_falls_silent_makes_it_unavailable_in_time_and_it_recovers(c
             take(ledger, CHALLENGE)
     # What was on its way may have been counted.
     assert take(ledger, CHALLENGE).counts in ((2,), (3,))
-    close_connections()
 
 
 @needs_server
-def test_connection_that_the_server_has_closed_is_not_used_again(monkeypatch):
+def test_connection_that_the_server_has_closed_is_not_used_again(ledger, monkeypatch):
     as_in_production(monkeypatch, max_age=None)
-    ledger = fresh()
     take(ledger, CHALLENGE)
     before = own_session(ledger)
     with somebody_else() as cursor:
@@ -245,7 +244,6 @@ def test_connection_that_the_server_has_closed_is_not_used_again(monkeypatch):
     time.sleep(0.3)  # Until the word gets round.
     assert take(ledger, CHALLENGE).counts == (2,)
     assert own_session(ledger) != before
-    close_connections()
 
 
 def test_missing_table_makes_it_unavailable_and_the_log_says_what_to_type(ledger, caplog):
@@ -265,7 +263,7 @@ def test_missing_table_makes_it_unavailable_and_the_log_says_what_to_type(ledger
 
 
 @needs_server
-def test_limits_of_the_operation_do_not_stay_with_the_connection(monkeypatch):
+def test_limits_of_the_operation_do_not_stay_with_the_connection(ledger, monkeypatch):
     """A pooler lends one server connection to many: what is set for good would hit somebody else."""
     if vendor() == "mysql":
         pytest.skip("MySQL's are the session's own, and harmless to others")
@@ -282,7 +280,6 @@ def test_limits_of_the_operation_do_not_stay_with_the_connection(monkeypatch):
     with ledger_module.own_cursor(ALIAS, 0.5) as cursor:
         look(cursor.db)
     assert seen == ["500ms", "0"]
-    close_connections()
 
 
 # --- Entries that are not ours --------------------------------------------------------------------------------------
@@ -434,10 +431,18 @@ def test_interrupted_event_leaves_neither_mark_nor_lock(ledger, monkeypatch):
         ledger.advance(CHALLENGE, USED, ttl=TTL, now=NOW, event=event_of(1, interrupt))
     assert rows() == {}
     assert isinstance(take(ledger, CHALLENGE), Taken)
-    close_connections()
 
 
 # --- Other things ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(vendor() != "sqlite", reason="a matter of SQLite")
+def test_sqlite_file_is_switched_to_a_write_ahead_log(ledger):
+    with somebody_else() as cursor:
+        cursor.execute("PRAGMA journal_mode")
+        assert cursor.fetchone() == ("wal",)
+        cursor.execute("PRAGMA synchronous")
+        assert cursor.fetchone() == (2,)  # FULL: what was committed survives a power cut.
 
 
 def test_clear_forgets_everything(ledger):

@@ -23,16 +23,22 @@ def found():
 
 @pytest.fixture
 def aliases(monkeypatch):
-    """Call it with an alias and its settings to have that, too."""
-    made = []
+    """Call it with an alias and its settings to have that, too, or instead of the one there is."""
+    before = {}
 
     def add(alias, **options):
+        if alias in connections:
+            before.setdefault(alias, connections[alias])
         monkeypatch.setitem(connections.settings, alias, {**connections.settings["default"], **options})
-        made.append(alias)
+        before.setdefault(alias, None)
+        connections[alias] = connections.create_connection(alias)
 
     yield add
-    for alias in made:
-        del connections[alias]
+    for alias, connection in before.items():
+        if connection is None:
+            del connections[alias]
+        else:
+            connections[alias] = connection
 
 
 @pytest.fixture

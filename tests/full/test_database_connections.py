@@ -34,8 +34,8 @@ needs_server = pytest.mark.skipif(vendor() == "sqlite", reason="there is no serv
 @pytest.fixture
 def ledger():
     yield fresh()
-    close_connections()
     fresh()
+    close_connections()
 
 
 def take(ledger, bucket=None):
@@ -216,7 +216,32 @@ def test_debug_mode_keeps_no_list_of_statements_that_grows(ledger, monkeypatch, 
 # --- fork
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+may_fork = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@contextmanager
+def child(work):
+    """Fork; the child does *work* and ends. Gives a function that returns what it returned, as text."""
+    end, begin = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.write(begin, str(work()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(begin)
+
+    def outcome():
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        return os.read(end, 1000).decode()
+
+    yield outcome
+    os.close(end)
+
+
+@may_fork
 def test_forked_child_has_a_connection_of_its_own_and_leaves_the_parents_alone(ledger, monkeypatch):
     as_in_production(monkeypatch, max_age=None)
     take(ledger)
@@ -233,30 +258,56 @@ def test_forked_child_has_a_connection_of_its_own_and_leaves_the_parents_alone(l
     thread = threading.Thread(target=stay)  # Of the parent's; its connection comes to the child without its thread.
     thread.start()
     ready.wait()
-    end, begin = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            gc.collect()
-            counts = [take(ledger).counts for _ in range(2)]
-            os.write(begin, f"{counts} {own_session(ledger)}".encode())
-            close_connections()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    said = os.read(end, 1000).decode()
-    os.close(end)
-    os.close(begin)
-    assert said.startswith("[(2,), (3,)] ")
+
+    def work():
+        gc.collect()
+        counts = [take(ledger).counts for _ in range(2)]
+        mine = own_session(ledger)
+        close_connections()
+        return counts, mine != before or vendor() == "sqlite"
+
+    with child(work) as outcome:
+        assert outcome() == "([(2,), (3,)], True)"
     assert take(ledger).counts == (4,)
     done.set()
     thread.join()
     assert own_session(ledger) == before
     assert other[0] == other[1]
-    if vendor() != "sqlite":
-        assert said != f"[(2,), (3,)] {before}"
+
+
+@may_fork
+@needs_server
+def test_forked_child_does_not_hold_its_parents_connection_open(ledger, monkeypatch):
+    as_in_production(monkeypatch, max_age=None)
+    before = sessions()
+    take(ledger)
+    begin, end = os.pipe()
+    with child(lambda: os.read(begin, 1)) as outcome:
+        with own_cursor(ALIAS, ledger._timeout) as cursor:
+            os.close(cursor.db.connection.fileno())  # As if the parent was killed: nobody says goodbye.
+        assert sessions_become(before)
+        os.write(end, b"x")
+        outcome()
+
+
+@may_fork
+@needs_server  # SQLite itself says not to.
+def test_forked_child_does_not_wait_for_a_thread_of_its_parents(ledger):
+    ready, done = threading.Event(), threading.Event()
+
+    def hold(_):
+        ready.set()
+        done.wait()
+
+    thread = threading.Thread(target=lambda: ledger.advance(key("m"), 1, ttl=9, now=NOW, event=hold))
+    thread.start()
+    ready.wait()
+    begin, end = os.pipe()
+    with child(lambda: (os.read(begin, 1), take(ledger).counts)) as outcome:
+        done.set()
+        thread.join()
+        os.write(end, b"x")
+        assert outcome() == "(b'x', (1,))"
 
 
 # --- async

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Site:
         }
         self._directory = tempfile.TemporaryDirectory(prefix="otp-site-")
         self._log = Path(self._directory.name) / "log"
+        self._keeper = backends.Keeper(Path(self._directory.name), signal.SIGQUIT)
         self._processes: list[subprocess.Popen[bytes]] = []
         # By worker. A worker's highest number is its last one: each of its answers carries it.
         self._compared: Counter[str] = Counter()
@@ -76,6 +78,7 @@ class Site:
                 )
                 for port in self.ports
             ]
+            self._keeper.watch(*self._processes)
             deadline = time.monotonic() + 30
             for port, process in zip(self.ports, self._processes, strict=True):
                 while not self._answers(port):
@@ -95,6 +98,7 @@ class Site:
         for process in self._processes:
             backends.kill_all(process)
         self._processes = []
+        self._keeper.dismiss()
         self._directory.cleanup()
 
     def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:

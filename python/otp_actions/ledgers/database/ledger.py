@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
@@ -54,8 +53,7 @@ class DatabaseLedger(Ledger):
         self._alias = alias
         self._timeout = timeout
         self._dialect = DIALECTS[vendor]
-        #: Where threads stand in line, by process id: a forked child must not wait for a thread of its parent's.
-        self._lines: dict[int, threading.Lock] = {}
+        self._line = threading.Lock()
 
     def take(self, claims: tuple[Claim, ...], *, unless: tuple[Barrier, ...] = (), now: int) -> Taken | Denied:
         """See :meth:`Ledger.take`."""
@@ -157,13 +155,12 @@ class DatabaseLedger(Ledger):
         if self._dialect is not SQLite:
             yield
             return
-        line = self._lines.setdefault(os.getpid(), threading.Lock())
-        if not line.acquire(timeout=self._timeout):
+        if not self._line.acquire(timeout=self._timeout):
             raise _GoneError
         try:
             yield
         finally:
-            line.release()
+            self._line.release()
 
 
 # --- The rule -------------------------------------------------------------------------------------------------------
