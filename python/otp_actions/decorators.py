@@ -1,4 +1,4 @@
-"""``@otp_protected`` and ``@otp_verified``, above or below ``@api_view``, with or without parentheses."""
+"""``otp_protected``, ``otp_verified``, ``otp_throttle``: above or below ``@api_view``, with or without parentheses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from otp_actions.http.doors import IssuingDoor, Precheck, VerifyingDoor, put_behind
+from otp_actions.http.throttles import otp_throttle
 
-__all__ = ["otp_protected", "otp_verified", "require_otp_verification"]
+__all__ = ["otp_protected", "otp_throttle", "otp_verified", "require_otp_verification"]
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 

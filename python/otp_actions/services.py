@@ -414,6 +414,10 @@ class _Recording:
             self._occurrence = None
         return moved
 
+    @property
+    def is_done(self) -> bool:
+        return self._occurrence is None
+
     def _record(self) -> Callable[[object], None] | None:
         occurrence, record = self._occurrence, signals.record
         if occurrence is None or record is None:
@@ -424,6 +428,11 @@ class _Recording:
 def _records(ledger: Ledger) -> bool:
     """Say whether what is marked in *ledger* is to be written in the same transaction."""
     return ledger.transactional and signals.record is not None
+
+
+def _is_recorded(core: object) -> bool:
+    """Say whether *core* has written its occurrence. Nothing is marked where ``OTP_SINGLE_USE`` is off."""
+    return isinstance(core, _Recording) and core.is_done
 
 
 def _network(settings: conf.Settings, request: HttpRequest | None) -> str | None:
@@ -530,8 +539,8 @@ def verify_otp(
     now = int(time.time()) if now is None else _moment(now)
     code = _typed(otp)
     ledger = ledger_for(settings)
-    core, recorded = ledger.core, _records(ledger)
-    if recorded:
+    core: Any = ledger.core
+    if _records(ledger):
         core = _Recording(ledger, _occurrence("verified", settings, encrypted_context, request, now, ""))
     try:
         result = settings.keyring.verify(
@@ -545,7 +554,7 @@ def verify_otp(
             if metadata is not None:
                 result["metadata"] = _decode_json(metadata)[0]
             if signals.is_observed("verified"):
-                _tell("verified", settings, encrypted_context, request, now, recorded=recorded)
+                _tell("verified", settings, encrypted_context, request, now, recorded=_is_recorded(core))
             return result
         error = _rejection(*result)
     _tell_refused(error, settings, encrypted_context, request, now)
@@ -613,15 +622,15 @@ def revoke_otp(encrypted_context: str, *, request: HttpRequest | None = None, no
     now = int(time.time()) if now is None else _moment(now)
     settings = conf.current()
     ledger = _remembering(ledger_for(settings))
-    core, recorded = ledger.core, _records(ledger)
-    if recorded:
+    core: Any = ledger.core
+    if _records(ledger):
         core = _Recording(ledger, _occurrence("revoked", settings, encrypted_context, request, now, ""))
     try:
         newly = settings.keyring.revoke(encrypted_context, now, core)
     except (_core.InvalidToken, _core.LedgerFull) as error:
         raise _failure(error, encrypted_context) from None
     if newly and signals.is_observed("revoked"):
-        _tell("revoked", settings, encrypted_context, request, now, recorded=recorded)
+        _tell("revoked", settings, encrypted_context, request, now, recorded=_is_recorded(core))
 
 
 def revoke_identifier(
@@ -643,10 +652,10 @@ def revoke_identifier(
     now = time.time() if now is None else _precise(now)
     ledger = ledger_for(settings)
     occurrence = _seen("revoked", settings, "", identifier, purpose, request, int(now), "IDENTIFIER")
-    recorded = _records(ledger)
-    _advance_epoch(settings, identifier, purpose, now, _Recording(ledger, occurrence) if recorded else ledger)
+    core = _Recording(ledger, occurrence) if _records(ledger) else ledger
+    _advance_epoch(settings, identifier, purpose, now, core)
     if signals.is_observed("revoked"):
-        signals.tell(replace(occurrence, recorded=recorded), request)
+        signals.tell(replace(occurrence, recorded=_is_recorded(core)), request)
 
 
 def _advance_epoch(
@@ -684,6 +693,9 @@ async def _apart(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
     def call() -> _T:
         return function(*args, **kwargs)
 
+    if signals.is_heard():
+        # In the thread of the request's other sync code: there Django's connections are closed with the request.
+        return await sync_to_async(call)()
     if ledger_for(conf.current()).blocking:
         # Without arguments: what sync_to_async is given stands in its own frame.
         return await sync_to_async(call, thread_sensitive=False)()

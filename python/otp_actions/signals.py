@@ -72,6 +72,11 @@ def is_observed(event: str) -> bool:
     return bool(signal.receivers) or logger.isEnabledFor(level)
 
 
+def is_heard() -> bool:
+    """Say whether anybody listens to a signal: whoever does may block, and use Django's database connections."""
+    return any(signal.receivers for signal, _ in _EVENTS.values())
+
+
 def tell(occurrence: Occurrence, request: HttpRequest | None) -> None:
     """Log *occurrence* and send its signal."""
     event, reason = occurrence.event, occurrence.reason

@@ -114,7 +114,7 @@ PUBLIC = {
         "OTPThrottledException",
         "OTPUnavailableException",
     ],
-    "otp_actions.decorators": ["otp_protected", "otp_verified", "require_otp_verification"],
+    "otp_actions.decorators": ["otp_protected", "otp_throttle", "otp_verified", "require_otp_verification"],
     "otp_actions.mixins": ["OTPProtectedMixin", "OTPVerifiedMixin"],
     "otp_actions.ledgers": ["Ledger"],
     "otp_actions.testing": ["IssuedOTP", "capture_otps", "fresh_ledger", "otp_settings", "wrong_code"],

@@ -44,7 +44,7 @@ def read_data(request: HttpRequest | Request) -> Mapping[str, Any]:
     except _UNREADABLE:
         raise OTPException(gettext_noop("The request body could not be read.")) from None
     if not isinstance(data, Mapping):
-        raise OTPException(gettext_noop("The request body must be an object with the fields otp and context."))
+        raise OTPException(gettext_noop("The request body must be an object."))
     return data
 
 
