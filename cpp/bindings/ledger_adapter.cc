@@ -68,7 +68,7 @@ void PythonLedger::GiveBack(const Release& release, UnixTime now) {
   }
 }
 
-AnyLedger::AnyLedger(py::handle ledger) {
+AnyLedger::AnyLedger(py::handle ledger) : counts_(!py::isinstance<NoLedger>(ledger)) {
   if (py::isinstance<Ledger>(ledger)) {
     core_ = ledger.cast<Ledger*>();
   } else {

@@ -38,11 +38,12 @@ class AnyLedger {
 
   Ledger& get() { return adapter_ ? static_cast<Ledger&>(*adapter_) : *core_; }
   // False of one that remembers nothing, so that nobody need work out whom it could count.
-  [[nodiscard]] bool counts() const { return adapter_.has_value() || dynamic_cast<NoLedger*>(core_) == nullptr; }
+  [[nodiscard]] bool counts() const { return counts_; }
 
  private:
   std::optional<PythonLedger> adapter_;
   Ledger* core_ = nullptr;  // Kept alive by the Python object, which the caller holds.
+  bool counts_;
 };
 
 [[nodiscard]] pybind11::bytes KeyBytes(const LedgerKey& key);

@@ -79,7 +79,8 @@ struct Request {
 Request RequestFrom(py::handle identifier, py::handle metadata, py::handle purpose, std::int64_t max_retries,
                     double now, std::int64_t otp_window, std::int64_t session_window, Instant issued_at) {
   const Moment moment(now);
-  Request request{.issued_at = issued_at != 0 ? issued_at : NextInstant(moment.second, moment.micros)};
+  Request request;
+  request.issued_at = issued_at != 0 ? issued_at : NextInstant(moment.second, moment.micros);
   Payload& payload = request.payload;
   if (!PyUnicode_Check(purpose.ptr())) throw py::type_error("a purpose is a str");
   payload.purpose = Utf8(purpose);

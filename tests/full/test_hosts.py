@@ -64,7 +64,7 @@ def atomic_site(ledger):
 
 
 @pytest.fixture
-def race(request, record_property):
+def race(request):
     """``race(site, path, codes)``, and say how it went."""
 
     def race(site, path, codes):
@@ -72,7 +72,6 @@ def race(request, record_property):
         assert len(found.answers) == COPIES * len(codes)
         rate = f"{len(found.answers) / found.seconds:.0f} requests/s for {found.seconds:.1f} s"
         print(f"\n{request.node.name}: {rate}, {dict(found.outcomes)}, {found.comparisons} comparisons")
-        record_property("rate", rate)
         if any(answer["status"] in (0, 500, 503) for answer in found.answers):
             print(site.log[-4000:])
         return found

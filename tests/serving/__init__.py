@@ -73,7 +73,8 @@ class Site:
             self._processes = [
                 self._spawn(
                     *("-m", "gunicorn", "django.core.wsgi:get_wsgi_application()", "--preload", "--no-control-socket"),
-                    *("--worker-class", "gthread", "--threads", str(THREADS), "--keep-alive", "60"),
+                    *("--worker-class", "gthread", "--threads", str(THREADS)),
+                    *("--keep-alive", "60", "--graceful-timeout", "1"),
                     *("--workers", str(WORKERS // len(self.ports)), "--bind", f"127.0.0.1:{port}"),
                 )
                 for port in self.ports

@@ -277,9 +277,9 @@ class RedisLedger(Ledger):
         for (bucket, limit, _), units in release:
             numbers += (indexes.setdefault(bucket, len(indexes) + 1), limit, units)
         reply = self._run(_ADVANCE, indexes, numbers)
-        if reply not in (0, 1):
+        if type(reply) is not int or reply not in (0, 1):
             raise self._nonsense()
-        return bool(reply)
+        return reply == 1
 
     def _give_back(self, release: Release, *, now: int) -> None:
         (bucket, limit, _), units = release
