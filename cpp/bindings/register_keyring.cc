@@ -111,23 +111,29 @@ py::str Decoy(const Keyring& ring, py::handle identifier, py::handle metadata, p
 // Rules is what a project decides, made once for each state of its settings.
 struct Rules {
   Policy policy;
-  py::object canonical;  // A function from str to str, or None for NFKC without white space around it.
+  py::object canonical;  // A function from str to str that gives all spellings of an identifier one form.
+  bool folds_ascii;      // What it makes of ASCII is lower case without white space around it.
 
-  // ASCII is its own NFKC, so for the usual identifier no Python is run.
+  // The usual identifier is ASCII, and for that no Python is run.
   [[nodiscard]] Identifier Canonical(const Identifier& identifier) const {
     const auto* const text = std::get_if<std::string>(&identifier);
     if (text == nullptr) return identifier;
-    if (canonical.is_none() && std::ranges::all_of(*text, [](char c) { return c >= 0; })) {
-      const auto is_space = [](char c) { return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); };
-      const auto first = std::ranges::find_if_not(*text, is_space);
-      const auto last = std::find_if_not(text->rbegin(), text->rend(), is_space).base();
-      return first < last ? std::string(first, last) : std::string();
-    }
-    const py::object result =
-        canonical.is_none() ? py::module_::import("unicodedata").attr("normalize")("NFKC", Text(*text)).attr("strip")()
-                            : canonical(Text(*text));
+    if (folds_ascii && std::ranges::all_of(*text, [](char c) { return c >= 0; })) return FoldedAscii(*text);
+    const py::object result = canonical(Text(*text));
     if (!PyUnicode_Check(result.ptr())) throw py::type_error("OTP_CANONICAL_IDENTIFIER must return a str");
     return std::string(Utf8(result));
+  }
+
+ private:
+  static std::string FoldedAscii(std::string_view text) {
+    const auto is_space = [](char c) { return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); };
+    while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+    while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+    std::string folded(text);
+    for (char& c : folded) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return folded;
   }
 };
 
@@ -343,12 +349,13 @@ void RegisterKeyring(py::module_& module) {
   py::class_<Rules>(module, "Rules", "What a project decides about verification.")
       .def(py::init([](bool accept_legacy, bool single_use, std::int64_t identifier_limit,
                        std::int64_t identifier_seconds, std::int64_t network_limit, std::int64_t network_seconds,
-                       py::object canonical) {
+                       py::object canonical, bool folds_ascii) {
         return Rules{.policy = {.accept_legacy = accept_legacy,
                                 .single_use = single_use,
                                 .identifier = {.limit = identifier_limit, .seconds = identifier_seconds},
                                 .network = {.limit = network_limit, .seconds = network_seconds}},
-                     .canonical = std::move(canonical)};
+                     .canonical = std::move(canonical),
+                     .folds_ascii = folds_ascii};
       }))
       .def(
           "canonical",

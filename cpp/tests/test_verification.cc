@@ -290,10 +290,10 @@ TEST(VerifyCodeTest, NothingIsAcceptedIfTheLedgerCannotTell) {
 TEST(VerifyCodeTest, NothingIsAcceptedIfTheLedgerAnswersNonsense) {
   class Nonsense final : public Ledger {
    public:
-    explicit Nonsense(std::variant<Taken, Denied> answer) : answer_(std::move(answer)) {}
+    explicit Nonsense(std::function<std::variant<Taken, Denied>()> answer) : answer_(std::move(answer)) {}
     std::variant<Taken, Denied> Take(std::span<const Claim> /*claims*/, std::span<const Barrier> /*barriers*/,
                                      UnixTime /*now*/) override {
-      return answer_;
+      return answer_();
     }
     bool Advance(const LedgerKey& /*mark*/, std::int64_t /*value*/, std::int64_t /*ttl*/, UnixTime /*now*/,
                  std::span<const Release> /*releases*/) override {
@@ -302,17 +302,17 @@ TEST(VerifyCodeTest, NothingIsAcceptedIfTheLedgerAnswersNonsense) {
     void GiveBack(const Release& /*release*/, UnixTime /*now*/) override {}
 
    private:
-    std::variant<Taken, Denied> answer_;
+    std::function<std::variant<Taken, Denied>()> answer_;
   };
   Case c;
   const Policy policy = PolicyOf(true, {.limit = 5, .seconds = 60}, {.limit = 5, .seconds = 60});
   const Caller caller{.identifier = SubjectId{1}, .network = SubjectId{2}};
   for (const std::size_t index : {6U, 7U, 99U}) {
-    Nonsense denies_something_else(Denied{.index = index, .retry_after = 5});
+    Nonsense denies_something_else([&] { return Denied{.index = index, .retry_after = 5}; });
     EXPECT_EQ(VerifyCode(c.challenge(), c.right(), "login", kNow, policy, caller, denies_something_else).verdict,
               Verdict::kExhausted);
   }
-  Nonsense takes_nothing(Taken{});
+  Nonsense takes_nothing([] { return Taken{}; });
   EXPECT_THROW((void)VerifyCode(c.challenge(), c.right(), "login", kNow, policy, caller, takes_nothing),
                std::out_of_range);
 }

@@ -46,7 +46,8 @@ class Rules:
         identifier_seconds: int,
         network_limit: int,
         network_seconds: int,
-        canonical: Callable[[str], str] | None,
+        canonical: Callable[[str], str],
+        folds_ascii: bool,
         /,
     ) -> None: ...
     def canonical(self, identifier: str | int, /) -> str | int: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -254,6 +255,20 @@ def read_budgets() -> tuple[Rate | None, Rate | None]:
     return identifier, ip
 
 
+# What Unicode calls default-ignorable and does not count among the format characters: joiners, fillers, selectors. They
+# show nothing, and mail arrives without them.
+_IGNORABLE: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\U000e0000-\U000e0fff]")
+
+
+def fold(identifier: str) -> str:
+    """Return the one form of all spellings that look alike: NFKC_Casefold (Unicode 3.13, R5), without white space.
+
+    The core does this itself where an identifier is ASCII.
+    """
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", identifier).casefold())
+    return "".join(c for c in _IGNORABLE.sub("", text) if unicodedata.category(c) != "Cf").strip()
+
+
 def read_canonical() -> Callable[[str], str] | None:
     """Return the function that ``OTP_CANONICAL_IDENTIFIER`` names, or ``None``."""
     path = read("OTP_CANONICAL_IDENTIFIER")
@@ -333,7 +348,8 @@ def _load() -> Settings:
             single_use,
             *(identifier_budget or _NO_RATE),
             *(ip_budget or _NO_RATE),
-            read_canonical(),
+            read_canonical() or fold,
+            read_canonical() is None,
         ),
         audit_identifiers=audit_identifiers,
         audit_retention=audit_retention,

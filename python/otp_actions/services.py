@@ -63,6 +63,7 @@ _T = TypeVar("_T")
 _MAX_TYPED: Final = 64  # Characters; more is not a code but a load.
 _MAX_TYPED_BITS: Final = 213  # No int of 64 digits has more.
 _HYPHENS: Final = frozenset("-\N{HYPHEN}")
+_DAY: Final = 24 * 3600
 _CLOCK_SKEW: Final = 300  # Seconds by which hosts' clocks may differ; the core reckons with the same.
 
 
@@ -669,7 +670,8 @@ def _advance_epoch(
     if not isinstance(identifier, (str, int)) or isinstance(identifier, bool):
         raise OTPException(gettext_noop("Revoking by identifier, or superseding, needs an identifier."))
     core = ledger if isinstance(ledger, _Recording) else _remembering(ledger).core
-    ttl = settings.session_expiry + _CLOCK_SKEW
+    # At least a day: codes in flight may have been issued when OTP_SESSION_EXPIRY_SECONDS was longer.
+    ttl = max(settings.session_expiry, _DAY) + _CLOCK_SKEW
     try:
         return settings.keyring.advance_epoch(identifier, purpose, now, ttl, settings.rules, core)
     except ValueError:

@@ -96,4 +96,7 @@ def tell(occurrence: Occurrence, request: HttpRequest | None) -> None:
             "otp_ip": occurrence.address,
         },
     )
-    signal.send_robust(sender=Occurrence, occurrence=occurrence, request=request)
+    try:
+        signal.send_robust(sender=Occurrence, occurrence=occurrence, request=request)
+    except Exception as error:  # What is told has happened, and is not undone by its hearers.
+        logger.error("The receivers of otp_%s could not be called: %s.", event, type(error).__name__)

@@ -21,7 +21,7 @@ from django.test import Client
 from django.utils import translation
 
 from docs.pages import ROOT, blocks_of, name_of, pages_with
-from otp_actions import testing
+from otp_actions import signals, testing
 from otp_actions.__main__ import generate_key
 
 #: The one place for names that snippets use without defining them. None do so far.
@@ -122,8 +122,13 @@ def play(project, monkeypatch, settings):
             namespace.update({name: value for name, value in names.items() if not name.startswith("__")})
         return namespace
 
+    told = (signals.otp_generated, signals.otp_verified, signals.otp_failed, signals.otp_exhausted, signals.otp_revoked)
+    receivers = [list(signal.receivers) for signal in told]
     with testing.fresh_ledger():
         yield run
+    for signal, before in zip(told, receivers, strict=True):  # What a page connects, it need not disconnect.
+        signal.receivers = before
+        signal.sender_receivers_cache.clear()
 
 
 def exchange(request_path, verify_path):

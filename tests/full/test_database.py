@@ -255,7 +255,7 @@ def test_missing_table_makes_it_unavailable_and_the_log_says_what_to_type(ledger
                 lambda: take(ledger, CHALLENGE, IDENTIFIER),
                 lambda: ledger.advance(CHALLENGE, USED, ttl=TTL, now=NOW),
             ):
-                with unavailable(caplog, hint=f"python manage.py migrate --database={ALIAS}"):
+                with unavailable(caplog, within=1, hint=f"python manage.py migrate --database={ALIAS}"):
                     operation()
         finally:
             cursor.execute("ALTER TABLE otp_actions_away RENAME TO otp_actions_ledger")
@@ -399,6 +399,35 @@ def test_event_that_hides_a_database_error_does_not_pass_unless_the_mark_lasts(l
     assert ledger.advance(CHALLENGE, USED, ttl=TTL, now=NOW) is not moved
 
 
+@pytest.mark.skipif(vendor() != "mysql", reason="elsewhere the other one would be given up")
+def test_event_that_hides_a_deadlock_does_not_pass(ledger, caplog):
+    """InnoDB has rolled the whole transaction back by then, and lets the next statements begin another."""
+    take(ledger, IDENTIFIER)
+    with somebody_else() as cursor:
+        begin(cursor)
+        for whom in range(100):  # Who has done less is given up.
+            put(cursor, key("z", whom), 1, NOW)
+        cursor.execute(f"UPDATE otp_actions_ledger SET value = value + 1 WHERE {KEY} = %s", [IDENTIFIER])
+        wait = threading.Thread(
+            target=lambda: cursor.execute(f"UPDATE otp_actions_ledger SET value = 7 WHERE {KEY} = %s", [CHALLENGE])
+        )
+
+        def hide(connection):
+            wait.start()
+            time.sleep(0.3)  # By now it waits for the mark.
+            try:
+                with connection.cursor() as mine:
+                    mine.execute(f"UPDATE otp_actions_ledger SET value = 8 WHERE {KEY} = %s", [IDENTIFIER])
+            except OperationalError:
+                pass
+
+        with unavailable(caplog, hint="kept to itself"):
+            ledger.advance(CHALLENGE, USED, ttl=TTL, now=NOW, event=hide)
+        wait.join()
+        cursor.execute("COMMIT")
+    assert CHALLENGE not in rows()
+
+
 def test_event_is_tried_again_with_its_mark_after_a_deadlock(ledger):
     """An error of the kind that a deadlock is; a real one is provoked above."""
     calls = []
@@ -435,6 +464,57 @@ def test_interrupted_event_leaves_neither_mark_nor_lock(ledger, monkeypatch):
     assert rows() == {CHALLENGE: (1, NOW + TTL)}
 
 
+# --- Others who are quicker -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def meanwhile(ledger, statement, work, *, time=1):
+    """Do *work* just before the ledger runs such a *statement* for the first *time*, or the second."""
+    seen = []
+
+    def look(execute, sql, params, many, context):
+        if statement in sql:
+            seen.append(sql)
+            if len(seen) == time:
+                work()
+        return execute(sql, params, many, context)
+
+    with ledger_module.own_cursor(ALIAS, ledger._timeout) as cursor:
+        own = cursor.db
+    with own.execute_wrapper(look):
+        yield
+    assert len(seen) >= time
+
+
+def put_of_somebody(*entry):
+    with somebody_else() as cursor:
+        put(cursor, *entry)
+
+
+@pytest.mark.parametrize(("there", "moves"), [(1, True), (USED, False)])
+def test_mark_that_somebody_else_makes_in_between_is_moved_if_it_is_lower(ledger, monkeypatch, there, moves):
+    as_in_production(monkeypatch, max_age=None)
+    statement = "INSERT IGNORE" if vendor() == "mysql" else "INSERT"
+    with meanwhile(ledger, statement, lambda: put_of_somebody(CHALLENGE, there, NOW + TTL)):
+        assert ledger.advance(CHALLENGE, USED, ttl=TTL, now=NOW) is moves
+    assert rows() == {CHALLENGE: (USED, NOW + TTL)}
+
+
+@pytest.mark.parametrize("others", [(), (IDENTIFIER,)])
+def test_bucket_that_is_emptied_before_it_is_asked_why_it_is_full_is_taken_from(ledger, monkeypatch, others):
+    as_in_production(monkeypatch, max_age=None)
+    take(ledger, CHALLENGE, limit=1)
+
+    def empty():
+        with somebody_else() as cursor:
+            cursor.execute("DELETE FROM otp_actions_ledger")
+
+    # In MySQL the first look is part of the transaction, and decides.
+    with meanwhile(ledger, f"SELECT {KEY}", empty, time=2 if vendor() == "mysql" else 1):
+        assert isinstance(take(ledger, CHALLENGE, *others, limit=1), Taken)
+    assert rows() == dict.fromkeys((CHALLENGE, *others), (1, NOW + TTL))
+
+
 # --- Other things ---------------------------------------------------------------------------------------------------
 
 
@@ -445,6 +525,23 @@ def test_sqlite_file_is_switched_to_a_write_ahead_log(ledger):
         assert cursor.fetchone() == ("wal",)
         cursor.execute("PRAGMA synchronous")
         assert cursor.fetchone() == (2,)  # FULL: what was committed survives a power cut.
+
+
+@pytest.mark.skipif(vendor() != "sqlite", reason="a matter of SQLite")
+def test_threads_wait_for_their_turn_before_they_come_to_sqlite(ledger, caplog, monkeypatch):
+    """SQLite has no line: under load, some threads would never have their turn."""
+    busy = []
+
+    def wait(_):
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger_module, "own_cursor", lambda *_: busy.append("asked SQLite"))
+            patch.setattr(ledger, "_timeout", 0.05)
+            with unavailable(caplog, within=1, hint="OTP_LEDGER_TIMEOUT"):
+                take(ledger, IDENTIFIER)
+
+    assert ledger.advance(CHALLENGE, USED, ttl=TTL, now=NOW, event=wait)
+    assert busy == []
+    assert take(ledger, IDENTIFIER).counts == (1,)
 
 
 def test_clear_forgets_everything(ledger):

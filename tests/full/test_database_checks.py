@@ -14,6 +14,7 @@ from otp_actions.ledgers.database.ledger import DatabaseLedger
 from otp_actions.ledgers.database.models import LedgerEntry
 from otp_actions.ledgers.database.router import LedgerRouter
 
+HERE = "full.test_database_checks"
 ROUTER = "otp_actions.ledgers.database.router.LedgerRouter"
 
 
@@ -86,7 +87,7 @@ def test_sqlite_in_memory_is_shared_with_nobody(sqlite, aliases, settings):
     assert found() == []
 
 
-@pytest.mark.parametrize("routers", [[], ["full.test_database_checks.Elsewhere", ROUTER]])
+@pytest.mark.parametrize("routers", [[], [f"{HERE}.Elsewhere", ROUTER], [f"{HERE}.Never", ROUTER]])
 def test_sqlite_file_that_the_tables_do_not_get_to_is_an_error(sqlite, settings, routers):
     settings.DATABASE_ROUTERS = routers
     [(check, message, hint)] = found()
@@ -101,6 +102,13 @@ class Elsewhere:
 
     def db_for_write(self, model, **hints):
         return "default"
+
+
+class Never:
+    """A router that thinks no table should be made."""
+
+    def allow_migrate(self, db, app_label, **hints):
+        return False
 
 
 def test_sqlite_that_is_too_old_is_an_error(sqlite, monkeypatch):

@@ -10,7 +10,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,6 +23,7 @@ USED = 2**40  # What the ledger holds for a code that was accepted: see docs/arc
 THREADS = 4  # In each of the 4 client processes; enough to keep the server busy all the time.
 LOAD_SECONDS = (0.4, 1.2)
 DOWN_SECONDS = 0.5
+RECOVERY_SECONDS = 5.0
 MAX_REPLAYED = 1000
 #: No code expires while this runs, and so none is refused for another reason than that it was used.
 LONG = {"OTP_EXPIRY_SECONDS": 36_000, "OTP_SESSION_EXPIRY_SECONDS": 36_000}
@@ -41,11 +42,12 @@ DURABLE = ("postgres", "mysql", "redis-always")
 
 @dataclass
 class Outage:
-    """One time that the backend was away, by ``time.monotonic``."""
+    """One time that the backend was away, by ``time.monotonic``: it was killed, and started, from one to the other."""
 
+    killing: float
     killed: float
-    starting: float = 0.0
-    up: float = 0.0
+    starting: float
+    up: float
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Report:
         lost: For each acknowledged code without a used mark in the end: seconds from the answer to the next kill.
         down: How requests were answered that began and ended while the backend was away.
         recoveries: For each outage: seconds from the backend's first answer to the first code accepted.
-        aftermath: For each outage: how many requests that began after the backend's first answer were still refused.
+        aftermath: For each request that began after the backend's first answer and was refused: seconds from that.
         broken: How many requests were cut off, by the kill of a worker.
         unexplained: What there is no good reason for.
     """
@@ -71,7 +73,7 @@ class Report:
     lost: dict[str, float] = field(default_factory=dict)
     down: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
-    aftermath: list[int] = field(default_factory=list)
+    aftermath: list[float] = field(default_factory=list)
     broken: int = 0
     unexplained: list[str] = field(default_factory=list)
 
@@ -85,22 +87,24 @@ class Report:
             found.append(f"{len(self.twice)} codes were accepted twice")
         if self.name in DURABLE and self.lost:
             found.append(f"{len(self.lost)} acknowledged codes have no used mark")
+        if max(self.aftermath, default=0) > RECOVERY_SECONDS:
+            found.append(f"requests were still refused {max(self.aftermath):.1f} s after the backend was back")
         if set(self.down) - {"503 OTP_UNAVAILABLE"}:
             found.append(f"answers while the backend was away: {dict(self.down)}")
         return found
 
     def __str__(self) -> str:
-        worst = f"{max(self.lost.values()) * 1000:.0f} ms before a kill" if self.lost else "none"
         return (
             f"{self.name}: {len(self.recoveries)} rounds, {self.requests} answers in {self.seconds:.0f} s, "
             f"{self.broken} cut off, {len(self.acknowledged)} codes acknowledged, {len(self.twice)} accepted twice, "
-            f"{len(self.lost)} marks lost (earliest: {worst}); while away: {dict(self.down)}; "
-            f"accepted again after {_range(self.recoveries)}, refused until then: {sum(self.aftermath)}"
+            f"{len(self.lost)} marks lost{_range(self.lost.values(), ' before a kill')}; "
+            f"while away: {dict(self.down)}; back: first code accepted{_range(self.recoveries, ' after it')}, "
+            f"{len(self.aftermath)} requests still refused{_range(self.aftermath, ' after it')}"
         )
 
 
-def _range(seconds: list[float]) -> str:
-    return f"{min(seconds) * 1000:.0f} to {max(seconds) * 1000:.0f} ms" if seconds else "never"
+def _range(seconds: Collection[float], of_what: str) -> str:
+    return f" {min(seconds) * 1000:.0f} to {max(seconds) * 1000:.0f} ms{of_what}" if seconds else ""
 
 
 def run(name: str, rounds: int) -> Report:
@@ -124,9 +128,7 @@ def run(name: str, rounds: int) -> Report:
                 time.sleep(max(LOAD_SECONDS))
             report.seconds = time.monotonic() - begin
             # Once more, without load: what is looked at is what is on the disk.
-            server.kill()
-            outages.append(Outage(time.monotonic()))
-            server.start()
+            outages.append(_outage(server))
             _judge(report, answers, outages)
             kept = _marks(server, report.acknowledged)
             kills = [outage.killed for outage in outages]
@@ -152,13 +154,17 @@ def _one_round(site: Site, server: backends.Server) -> Outage:
     with suppress(ProcessLookupError):
         os.kill(random.choice(site.workers), signal.SIGKILL)
     time.sleep(random.uniform(*LOAD_SECONDS))
+    return _outage(server)
+
+
+def _outage(server: backends.Server) -> Outage:
+    killing = time.monotonic()
     server.kill()
-    outage = Outage(time.monotonic())
+    killed = time.monotonic()
     time.sleep(DOWN_SECONDS)
-    outage.starting = time.monotonic()
+    starting = time.monotonic()
     server.start()
-    outage.up = time.monotonic()
-    return outage
+    return Outage(killing, killed, starting, time.monotonic())
 
 
 def _outcome(answer: dict[str, Any]) -> str:
@@ -184,10 +190,12 @@ def _judge(report: Report, answers: list[dict[str, Any]], outages: list[Outage])
             report.unexplained.append(_outcome(answer))
     for outage, following in pairwise(outages):
         during = [one for one in answers if one["begun"] > outage.killed and one["ended"] < outage.starting]
-        after = [one for one in answers if outage.up < one["ended"] < following.killed]
+        after = [one for one in answers if outage.up < one["ended"] < following.killing]
         accepted = [one["ended"] - outage.up for one in after if one["status"] == 200]
         report.down += Counter(_outcome(one) for one in during)
-        report.aftermath.append(sum(one["status"] == 503 and one["begun"] > outage.up for one in after))
+        report.aftermath += [
+            one["begun"] - outage.up for one in after if one["status"] == 503 and one["begun"] > outage.up
+        ]
         if accepted:
             report.recoveries.append(min(accepted))
         else:

@@ -120,6 +120,14 @@ def test_revocation_lasts_as_long_as_the_longest_lived_code(settings):
     assert is_revoked(issued, now=NOW + 899)
 
 
+def test_revocation_outlives_a_session_that_is_shortened(settings):
+    settings.OTP_EXPIRY_SECONDS = settings.OTP_SESSION_EXPIRY_SECONDS = 3600
+    issued = generate_otp(ADA, now=NOW)
+    settings.OTP_EXPIRY_SECONDS = settings.OTP_SESSION_EXPIRY_SECONDS = 60
+    revoke_identifier(ADA, now=NOW + 10)
+    assert is_revoked(issued, now=NOW + 3599)
+
+
 def test_revocation_holds_through_a_rotation_of_keys():
     old, new = generate_key(), generate_key()
     with override_settings(OTP_SIGNING_KEY=old):

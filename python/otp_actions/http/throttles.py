@@ -76,7 +76,9 @@ class Limit:
             value = read_data(request).get(self.field)
             # As a CharField reads it: 42 and "42" are one identifier.
             text = str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
-            if text.strip() and len(text) <= _MAX_IDENTIFIER:
+            # A form would trim it, however much is around it; and what comes after so much makes nobody another.
+            text = text.strip()[:_MAX_IDENTIFIER]
+            if text:
                 try:
                     return digests("throttle", text, "\n".join(scope), settings.rules)
                 except ValueError:

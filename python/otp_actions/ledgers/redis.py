@@ -327,6 +327,9 @@ class RedisLedger(Ledger):
         try:
             connection.send_packed_command([command])
             return connection.read_response()
+        except BaseException:
+            connection.disconnect()  # The answer may still be on its way, and is for nobody else.
+            raise
         finally:
             self._pool.release(connection)
 

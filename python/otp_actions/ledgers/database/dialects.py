@@ -173,11 +173,6 @@ class SQLite(Dialect):
         self._cursor.execute("BEGIN IMMEDIATE")
         self._is_open = True
 
-    def rollback(self) -> None:
-        """Undo the transaction, unless an error has done that."""
-        if self._cursor.db.connection.in_transaction:
-            super().rollback()
-
 
 class PostgreSQL(Dialect):
     """Statements whose results nobody waits for travel with the next one, as one text: fewer round trips.
@@ -202,11 +197,6 @@ class PostgreSQL(Dialect):
         self.run("COMMIT")
         self._is_open = False
         return bool(self._cursor.statusmessage == "COMMIT")
-
-    def rollback(self) -> None:
-        """Undo the transaction, if there is one."""
-        self._texts, self._params = "", []
-        super().rollback()
 
     def run(self, sql: str, params: Sequence[object] = ()) -> None:
         """Run a statement, after those that wait for it; the cursor has its result."""
@@ -256,13 +246,9 @@ class MySQL(Dialect):
 
     def move(self, mark: LedgerKey, value: int, expiry: int, now: int) -> bool:
         """Set *mark* if that is forward, and say whether it was."""
-        update = (value, expiry, mark, now, value)
-        self.run(_MYSQL_MOVE, update)
+        self.run(_MYSQL_MOVE, (value, expiry, mark, now, value))
         if self._cursor.rowcount == 0:
             self.run(_MYSQL_INSERT, (mark, value, expiry))
-            if self._cursor.rowcount == 0:
-                # It is there; perhaps only since the first statement, and lower.
-                self.run(_MYSQL_MOVE, update)
         return bool(self._cursor.rowcount)
 
 

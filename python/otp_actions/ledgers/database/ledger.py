@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, TypeVar
@@ -54,6 +56,7 @@ class DatabaseLedger(Ledger):
         self._timeout = timeout
         self._dialect = DIALECTS[vendor]
         self._line = threading.Lock()
+        _ledgers.add(self)
 
     def take(self, claims: tuple[Claim, ...], *, unless: tuple[Barrier, ...] = (), now: int) -> Taken | Denied:
         """See :meth:`Ledger.take`."""
@@ -161,6 +164,18 @@ class DatabaseLedger(Ledger):
             yield
         finally:
             self._line.release()
+
+
+#: A forked child gets a lock that a thread of its parent may hold, and nobody there to release it.
+_ledgers: Final[weakref.WeakSet[DatabaseLedger]] = weakref.WeakSet()
+
+
+def _new_lines() -> None:
+    for ledger in _ledgers:
+        ledger._line = threading.Lock()  # noqa: SLF001 -- this module's own
+
+
+os.register_at_fork(after_in_child=_new_lines)
 
 
 # --- The rule -------------------------------------------------------------------------------------------------------
