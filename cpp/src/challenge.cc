@@ -49,7 +49,7 @@ Claim Challenge::NextAttempt(UnixTime now) const {
 }
 
 Instant Challenge::issued_at() const {
-  if (payload_.version == Payload::kLegacyVersion) return InstantOf(payload_.timestamp, 0);
+  if (payload_.version == Payload::kLegacyVersion) return InstantOf(payload_.timestamp, 0) - 1;
   const Jti& jti = payload_.jti;
   return InstantOf(payload_.timestamp, (jti[13] & 0x0f) << 16 | jti[14] << 8 | jti[15]);
 }

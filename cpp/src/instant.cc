@@ -10,8 +10,20 @@ Instant InstantOf(UnixTime second, std::int64_t place) {
   return std::clamp<UnixTime>(second, 0, kLastSecond) << kPlaceBits | std::clamp<std::int64_t>(place, 0, kMaxPlace);
 }
 
+namespace {
+
+std::atomic<Instant> last{-1};
+
+}  // namespace
+
+void NoteInstant(Instant instant) {
+  Instant before = last.load(std::memory_order_relaxed);
+  while (before < instant && before >> kPlaceBits == instant >> kPlaceBits) {
+    if (last.compare_exchange_weak(before, instant, std::memory_order_relaxed)) return;
+  }
+}
+
 Instant NextInstant(UnixTime second, std::int64_t micros) {
-  static std::atomic<Instant> last{-1};
   Instant before = last.load(std::memory_order_relaxed);
   for (;;) {
     Instant next = InstantOf(second, micros);

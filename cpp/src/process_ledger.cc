@@ -314,7 +314,7 @@ void ProcessLedger::ReleaseLocked(const Release& release, UnixTime now) {
   const Claim& claim = release.claim;
   Shard::Entry* const entry = shards_[ShardOf(claim.bucket)].Find(claim.bucket, now);
   if (entry == nullptr || entry->value < 1 || entry->value > claim.limit) return;
-  entry->value -= std::min(entry->value, release.units);
+  entry->value -= std::clamp<std::int64_t>(release.units, 0, entry->value);
 }
 
 void ProcessLedger::GiveBack(const Release& release, UnixTime now) {

@@ -1,5 +1,6 @@
 #include "otp_actions/verification.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -109,9 +110,8 @@ Verification VerifyCode(const Challenge& challenge, std::string_view code, std::
   const Claim& entry = attempt.claims[0];
   if (!policy.single_use) {
     // Nothing is marked where a code may be used again, so a revocation since the take is asked for.
-    if (std::holds_alternative<Denied>(ledger.Take({}, attempt.barriers.view(), now))) {
-      return {.verdict = Verdict::kRevoked};
-    }
+    const auto result = ledger.Take({}, attempt.barriers.view(), now);
+    if (const auto* denied = std::get_if<Denied>(&result)) return {.verdict = attempt.Refusal(denied->index)};
     for (const Release& release : attempt.releases.view()) ledger.GiveBack(release, now);
   } else if (!ledger.Advance(entry.bucket, kUsedMark, entry.ttl, now, attempt.releases.view())) {
     return {.verdict = Verdict::kUsed};  // The same code by another way, or a revocation, got here first.
@@ -139,6 +139,7 @@ Instant AdvanceEpoch(const Keyring& ring, const Identifier& whom, std::string_vi
     if (step > InstantOf(kClockSkew, 0)) throw Error(ErrorCode::kLedgerFull);
     instant += step;
   }
+  NoteInstant(instant);
   // A challenge in flight looks at the epoch under the key that sealed it.
   for (const std::shared_ptr<const RingKey>& key : ring.keys()) {
     if (key != ring.primary()) (void)ledger.Advance(epoch(*key), instant, ttl, now);

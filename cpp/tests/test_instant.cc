@@ -159,5 +159,15 @@ TEST(NextInstantTest, SixteenThreadsWithClocksThatDifferAreNeverGivenTheSame) {
   EXPECT_EQ(std::ranges::adjacent_find(all), all.end());
 }
 
+TEST(NoteInstantTest, NextInstantInTheSameSecondIsLater) {
+  const Instant first = NextInstant(5'000'000, 7);
+  NoteInstant(first + 1000);
+  EXPECT_EQ(NextInstant(5'000'000, 8), first + 1001);
+  NoteInstant(first);  // Older than what was given since: nothing is taken back.
+  EXPECT_EQ(NextInstant(5'000'000, 8), first + 1002);
+  NoteInstant(InstantOf(5'000'003, 0));  // Of another second: this host's clock goes on as it does.
+  EXPECT_EQ(NextInstant(5'000'000, 8), first + 1003);
+}
+
 }  // namespace
 }  // namespace otp_actions

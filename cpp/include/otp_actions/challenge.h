@@ -22,8 +22,9 @@ struct Issued {
   std::string context;
 };
 
-// IssueChallenge draws a code of `length` digits and a jti, puts jti, digest and the second of `issued_at` into
-// `payload`, and seals it. The last 20 bits of a jti are the instant's place in its second; the others are random.
+// IssueChallenge draws a code of `length` digits and a jti, puts jti and digest into `payload`, whose timestamp is the
+// second of `issued_at`, and seals it. The last 20 bits of a jti are the instant's place in its second; the others are
+// random.
 // Throws std::invalid_argument for a length or a field out of range, Error{kContextTooBig} if the whole does not fit.
 [[nodiscard]] Issued IssueChallenge(const Keyring& ring, Payload payload, int length, Instant issued_at);
 
@@ -54,7 +55,8 @@ class Challenge {
   // the context itself says so, whatever the ledger remembers.
   [[nodiscard]] Claim NextAttempt(UnixTime now) const;
 
-  // issued_at is when it was issued. Of a context of the older release the second is known; its begin is taken.
+  // issued_at is when it was issued. Of a context of the older release the second is known; the instant before it
+  // is taken, so that whatever revokes in that second reaches it.
   [[nodiscard]] Instant issued_at() const;
 
   // Reseal returns a context with `retry_count` in place of the old one, under the key that opened this one.

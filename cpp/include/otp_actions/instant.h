@@ -19,10 +19,13 @@ inline constexpr Instant kMaxPlace = (Instant{1} << kPlaceBits) - 1;
 [[nodiscard]] Instant InstantOf(UnixTime second, std::int64_t place);
 
 // NextInstant returns the instant of `micros` microseconds (0 to 999,999) into `second`, or one place after the last
-// that this process was given in the same second, whichever is later: what happens here in turn is told apart even by
-// a clock that stands still, as clocks in tests do. Between processes the microsecond decides. Beyond kMaxPlace calls
-// in a second that stands still the last place is given to all. Safe from any thread.
+// that this process was given, if that was in the same second and is later: what happens here in turn is told apart
+// even by a clock that stands still, as clocks in tests do. Between processes the microsecond decides. Beyond kMaxPlace
+// calls in a second that stands still the last place is given to all. Safe from any thread.
 [[nodiscard]] Instant NextInstant(UnixTime second, std::int64_t micros);
+
+// NoteInstant has the next instant in the same second be later than `instant`, which another host was given.
+void NoteInstant(Instant instant);
 
 }  // namespace otp_actions
 
