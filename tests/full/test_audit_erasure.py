@@ -46,9 +46,9 @@ def test_events_of_one_identifier_are_deleted_in_any_spelling(settings, how, spe
         "",
     ):
         generate_otp(identifier)
-    assert events_of(spelling).count() == 3
-    assert erase(spelling) == 3
-    assert left() == 5
+    assert events_of(spelling).count() == 4
+    assert erase(spelling) == 4
+    assert left() == 4
     assert erase(spelling) == 0
 
 
