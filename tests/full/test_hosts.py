@@ -125,7 +125,8 @@ def test_view_that_raises_keeps_the_code_used(request, race, atomic_site):
     assert sorted(accepted) == sorted(code["jti"] for code in codes)
     assert found.outcomes.keys() <= {"500", "410 OTP_USED", "429 MAX_RETRIES_EXCEEDED"}
     assert atomic_site.ask("/written/", {}) == {"rows": 0}  # It was rolled back.
-    assert race(atomic_site, "/confirm/", codes[:64]).outcomes == {"410 OTP_USED": COPIES * 64}
+    again = codes[:64]
+    assert race(atomic_site, "/confirm/", again).outcomes == {"410 OTP_USED": COPIES * len(again)}
 
 
 def test_view_that_raises_keeps_the_attempts_counted(request, race, atomic_site):
