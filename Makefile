@@ -3,7 +3,7 @@
 PREPARE := bash tools/prepare.sh
 VENV := .venv/bin
 
-.PHONY: help demo test chaos lint format types bench package lowest sanitize clean
+.PHONY: help demo test chaos lint format types bench docs coverage mutants wheel matrix sanitize fuzz secrets clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,17 +29,29 @@ format: ## Put every file into shape
 	@$(VENV)/ruff check --fix --quiet . ; $(VENV)/ruff format --quiet .
 	@$(VENV)/clang-format -i $$(git ls-files -co --exclude-standard '*.cc' '*.h')
 
-bench: ## Measure against the pure-Python algorithm, bare EVALSHA and bare SQL, beside the gates
+bench: ## Measure against the pure-Python algorithm, OpenSSL, bare EVALSHA and SQL, beside the gates (ONLY=core,drf PLOT=file)
 	@$(PREPARE) bench
-	@$(VENV)/python tests/benchmarks/bench.py
+	@PYTHONPATH=tests $(VENV)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY)) $(if $(PLOT),--plot $(PLOT))
 
-package: ## Build sdist and wheel, and test the wheel where there is no source tree
-	@$(PREPARE) package
-	@$(VENV)/python tools/package.py
+docs: ## Build the site into build/docs/html; warnings, dead links and anything loaded from elsewhere are errors
+	@$(PREPARE) docs
+	@$(VENV)/python tools/build_docs.py
 
-lowest: ## Run the Python tests with the lowest Python, Django and DRF that are supported
-	@$(PREPARE) package
-	@$(VENV)/python tools/package.py --lowest
+coverage: ## Measure what the tests run: C++ lines, Python lines and branches; fails below a floor (REPORT=1: of the last run)
+	@$(PREPARE) coverage gtest
+	@$(VENV)/python tools/coverage_report.py $(if $(REPORT),--report)
+
+mutants: ## Break the code on purpose and require that a test notices: takes an hour (WHAT=core or python, ONLY=file, FRESH=1)
+	@$(PREPARE) mutants gtest
+	@$(VENV)/python tools/mutants.py $(WHAT) $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
+
+wheel: ## Build sdist and manylinux wheel in dist/, and test it without a compiler or the system's OpenSSL
+	@$(PREPARE) wheel
+	@$(VENV)/python tools/wheel.py
+
+matrix: ## Test every Python with the lowest and highest Django and DRF (ENDS=1: two cells, FRESH=1: forget results)
+	@$(PREPARE) matrix
+	@ENDS=$(ENDS) FRESH=$(FRESH) $(VENV)/nox
 
 sanitize: ## Run the C++ tests under the address, undefined-behaviour and thread sanitizers
 	@$(PREPARE) build gtest
@@ -49,6 +61,14 @@ sanitize: ## Run the C++ tests under the address, undefined-behaviour and thread
 	    || { cat build/$$preset.log; exit 1; }; \
 	  $(VENV)/ctest --preset $$preset --output-on-failure -j 2 | tail -4; test $${PIPESTATUS[0]} -eq 0 || exit 1; \
 	done
+
+fuzz: ## Fuzz the core under ASan and UBSan, and compare it with cryptography and json (FUZZ_SECONDS=60)
+	@$(PREPARE) test clang
+	@$(VENV)/python tools/fuzz.py
+
+secrets: ## Show with valgrind that no branch and no address depends on a secret
+	@$(PREPARE) build valgrind
+	@bash tools/secrets.sh
 
 clean: ## Remove what was built, but not the virtual environment
 	@rm -rf build dist .cmake CMakeCache.txt CMakeFiles CMakeInit.txt cmake_install.cmake build.ninja .ninja_* *.a

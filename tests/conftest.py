@@ -1,5 +1,6 @@
 """Fixtures that any test here may use. None is autouse."""
 
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,10 @@ from otp_actions import _core
 pytest.register_assert_rewrite("contract.ledger")
 
 hypothesis_settings.register_profile("suite", deadline=None, database=None, print_blob=True)
-hypothesis_settings.load_profile("suite")
+hypothesis_settings.register_profile(  # `make fuzz`: many examples, and what failed is tried again first.
+    "fuzz", deadline=None, print_blob=True, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "3000"))
+)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 class Comparisons:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv, and builds the package into it. Usage: tools/prepare.sh GROUP [gtest]
-# GROUP is a dependency group of pyproject.toml; "gtest" asks for GoogleTest too.
+# Makes .venv, and builds the package into it. Usage: tools/prepare.sh GROUP [gtest | clang | valgrind]
+# GROUP is a dependency group of pyproject.toml; the other asks for GoogleTest, clang with libFuzzer, or valgrind too.
 #
 # What is missing on the system is installed when this runs as root on Debian or Ubuntu (NO_INSTALL=1: never);
 # elsewhere the command to type is printed.
@@ -34,11 +34,28 @@ if works "$python" --version; then
   include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
   compiles Python.h 1 "-I$include" || need python3-dev
 fi
-if [ "${2:-}" = gtest ]; then compiles gtest/gtest.h || need libgtest-dev; fi
+fuzzes() {  # clang is there, and so are the runtimes of libFuzzer and of the sanitizers
+  local program status=0
+  program=$(mktemp)
+  echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' |
+    works clang++ -fsanitize=fuzzer,address,undefined -x c++ - -o "$program" || status=1
+  rm -f "$program"
+  return $status
+}
+case ${2:-} in
+  gtest) compiles gtest/gtest.h || need libgtest-dev ;;
+  clang) fuzzes || { need clang; need libclang-rt-dev; } ;;
+  valgrind) { works valgrind --version && compiles valgrind/memcheck.h; } || need valgrind ;;
+esac
 case $group in
-  test | lint | package)  # All three install the group "test", and mysqlclient in it is built here.
+  test | lint | coverage | mutants | bench)  # They all install mysqlclient, which is built here.
     if ! works pkg-config --exists libmariadb && ! works pkg-config --exists mysqlclient; then
       need libmariadb-dev; need pkg-config
+    fi
+    ;;
+  wheel)  # Without debootstrap, or where it cannot work, the wheel is tested in a virtual environment.
+    if [ "$(id -u)" = 0 ] && works apt-get --version && [ -z "${NO_INSTALL:-}" ]; then
+      works debootstrap --version || need debootstrap
     fi
     ;;
 esac
@@ -50,13 +67,13 @@ if [ ${#missing[@]} -gt 0 ]; then
   if works apt-get --version; then
     command="${sudo}apt-get install -y --no-install-recommends $packages"
   elif works dnf --version; then
-    command="${sudo}dnf install -y gcc-c++ openssl-devel python3-devel gtest-devel mariadb-connector-c-devel pkgconf"
+    command="${sudo}dnf install -y gcc-c++ openssl-devel python3-devel gtest-devel mariadb-connector-c-devel pkgconf clang compiler-rt valgrind-devel"
   elif works brew --version; then
-    command="brew install openssl@3 googletest mariadb-connector-c pkgconf && xcode-select --install"
+    command="brew install openssl@3 googletest llvm mariadb-connector-c pkgconf && xcode-select --install"
   elif works apk --version; then
-    command="${sudo}apk add g++ openssl-dev python3-dev gtest-dev mariadb-connector-c-dev pkgconf linux-headers"
+    command="${sudo}apk add g++ openssl-dev python3-dev gtest-dev mariadb-connector-c-dev pkgconf linux-headers clang compiler-rt valgrind-dev"
   else
-    command="(install a C++20 compiler, OpenSSL 3 headers, Python headers with venv, GoogleTest, and MariaDB's client library)"
+    command="(install a C++20 compiler, OpenSSL 3 headers, Python headers with venv, GoogleTest, clang, valgrind, and MariaDB's client library)"
   fi
   if [ "$(id -u)" != 0 ] || ! works apt-get --version || [ -n "${NO_INSTALL:-}" ]; then
     printf 'Missing on this machine: %s\nType this, then try again:\n\n    %s\n\n' "$packages" "$command" >&2

@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <array>
 
+#include "direct.h"
+#include "otp_actions/process_ledger.h"
+#include "script_ledger.h"
+
 namespace otp_actions::bindings {
 namespace {
 
@@ -68,12 +72,12 @@ void PythonLedger::GiveBack(const Release& release, UnixTime now) {
   }
 }
 
-AnyLedger::AnyLedger(py::handle ledger) : counts_(!py::isinstance<NoLedger>(ledger)) {
-  if (py::isinstance<Ledger>(ledger)) {
-    core_ = ledger.cast<Ledger*>();
-  } else {
-    adapter_.emplace(ledger);
-  }
+AnyLedger::AnyLedger(py::handle ledger) : core_(Find<ProcessLedger>(ledger.ptr())) {
+  if (core_ == nullptr) core_ = Find<ScriptLedger>(ledger.ptr());
+  if (core_ != nullptr) return;
+  core_ = Find<NoLedger>(ledger.ptr());
+  counts_ = core_ == nullptr;
+  if (counts_) adapter_.emplace(ledger);
 }
 
 }  // namespace otp_actions::bindings

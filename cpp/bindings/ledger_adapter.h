@@ -43,7 +43,7 @@ class AnyLedger {
  private:
   std::optional<PythonLedger> adapter_;
   Ledger* core_ = nullptr;  // Kept alive by the Python object, which the caller holds.
-  bool counts_;
+  bool counts_ = true;
 };
 
 [[nodiscard]] pybind11::bytes KeyBytes(const LedgerKey& key);

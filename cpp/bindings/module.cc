@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, module) {
   otp_actions::bindings::RegisterErrors(module);
   otp_actions::bindings::RegisterLedgers(module);
   otp_actions::bindings::RegisterKeyring(module);
+  otp_actions::bindings::RegisterWatch(module);
 }

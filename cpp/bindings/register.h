@@ -10,6 +10,7 @@ namespace otp_actions::bindings {
 void RegisterErrors(pybind11::module_& module);
 void RegisterLedgers(pybind11::module_& module);
 void RegisterKeyring(pybind11::module_& module);
+void RegisterWatch(pybind11::module_& module);
 
 }  // namespace otp_actions::bindings
 

@@ -6,16 +6,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "direct.h"
 #include "ledger_adapter.h"
 #include "otp_actions/challenge.h"
 #include "otp_actions/encoding.h"
 #include "otp_actions/error.h"
 #include "otp_actions/instant.h"
+#include "otp_actions/openssl_library.h"
 #include "otp_actions/random.h"
 #include "otp_actions/subject.h"
 #include "otp_actions/verification.h"
@@ -28,18 +31,69 @@ namespace py = pybind11;
 
 py::str Text(std::string_view text) { return {text.data(), text.size()}; }
 
-// TokenText returns the characters of `token` without a copy. What is not an ASCII string is no token, whatever it is.
-std::string_view TokenText(py::handle token) {
-  if (!PyUnicode_Check(token.ptr()) || PyUnicode_IS_ASCII(token.ptr()) == 0) throw Error(ErrorCode::kInvalidToken);
-  return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(token.ptr())),
-          static_cast<std::size_t>(PyUnicode_GET_LENGTH(token.ptr()))};
-}
-
 std::string_view Utf8(py::handle text) {
   Py_ssize_t size = 0;
   const char* const data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
   if (data == nullptr) throw py::error_already_set();
   return {data, static_cast<std::size_t>(size)};
+}
+
+// Rules is what a project decides, made once for each state of its settings.
+struct Rules {
+  Policy policy;
+  py::object canonical;  // A function from str to str that gives all spellings of an identifier one form.
+  bool folds_ascii;      // What it makes of ASCII is lower case without white space around it.
+
+  // The usual identifier is ASCII, and for that no Python is run.
+  [[nodiscard]] Identifier Canonical(const Identifier& identifier) const {
+    const auto* const text = std::get_if<std::string>(&identifier);
+    if (text == nullptr) return identifier;
+    if (folds_ascii && std::ranges::all_of(*text, [](char c) { return c >= 0; })) return FoldedAscii(*text);
+    const py::object result = canonical(Text(*text));
+    if (!PyUnicode_Check(result.ptr())) throw py::type_error("OTP_CANONICAL_IDENTIFIER must return a str");
+    return std::string(Utf8(result));
+  }
+
+ private:
+  static std::string FoldedAscii(std::string_view text) {
+    const auto is_space = [](char c) { return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); };
+    while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+    while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+    std::string folded(text);
+    for (char& c : folded) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return folded;
+  }
+};
+
+}  // namespace
+}  // namespace otp_actions::bindings
+
+namespace pybind11::detail {
+template <>
+class type_caster<otp_actions::Keyring> : public otp_actions::bindings::MadeCaster<otp_actions::Keyring> {};
+template <>
+class type_caster<otp_actions::bindings::Rules>
+    : public otp_actions::bindings::MadeCaster<otp_actions::bindings::Rules> {};
+}  // namespace pybind11::detail
+
+namespace otp_actions::bindings {
+namespace {
+
+// Ascii is Text for what can be nothing else: nobody looks.
+py::str Ascii(std::string_view text) {
+  PyObject* const made = PyUnicode_New(static_cast<Py_ssize_t>(text.size()), 127);
+  if (made == nullptr) throw py::error_already_set();
+  if (!text.empty()) std::memcpy(PyUnicode_1BYTE_DATA(made), text.data(), text.size());
+  return py::reinterpret_steal<py::str>(made);
+}
+
+// TokenText returns the characters of `token` without a copy. What is not an ASCII string is no token, whatever it is.
+std::string_view TokenText(py::handle token) {
+  if (!PyUnicode_Check(token.ptr()) || PyUnicode_IS_ASCII(token.ptr()) == 0) throw Error(ErrorCode::kInvalidToken);
+  return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(token.ptr())),
+          static_cast<std::size_t>(PyUnicode_GET_LENGTH(token.ptr()))};
 }
 
 Identifier IdentifierFrom(py::handle identifier) {
@@ -93,12 +147,16 @@ Request RequestFrom(py::handle identifier, py::handle metadata, py::handle purpo
   return request;
 }
 
-py::tuple Issue(const Keyring& ring, py::handle identifier, py::handle metadata, py::handle purpose, int length,
-                std::int64_t max_retries, double now, std::int64_t otp_window, std::int64_t session_window,
-                Instant issued_at) {
-  Request request = RequestFrom(identifier, metadata, purpose, max_retries, now, otp_window, session_window, issued_at);
-  const Issued issued = IssueChallenge(ring, std::move(request.payload), length, request.issued_at);
-  return py::make_tuple(Text(issued.code.text()), Text(issued.context));
+// Arguments: identifier, metadata, purpose, length, max_retries, now, otp_window, session_window, issued_at.
+py::object Issue(PyObject* self, PyObject* const* arguments) {
+  Request request = RequestFrom(arguments[0], arguments[1], arguments[2], Integer(arguments[4]), Real(arguments[5]),
+                                Integer(arguments[6]), Integer(arguments[7]), Integer(arguments[8]));
+  const int length = static_cast<int>(std::clamp<std::int64_t>(Integer(arguments[3]), 0, kMaxCodeLength + 1));
+  const Issued issued = IssueChallenge(Held<Keyring>(self), std::move(request.payload), length, request.issued_at);
+  py::tuple pair(2);
+  PyTuple_SET_ITEM(pair.ptr(), 0, Ascii(issued.code.text()).release().ptr());
+  PyTuple_SET_ITEM(pair.ptr(), 1, Ascii(issued.context).release().ptr());
+  return pair;
 }
 
 py::str Decoy(const Keyring& ring, py::handle identifier, py::handle metadata, py::handle purpose,
@@ -107,35 +165,6 @@ py::str Decoy(const Keyring& ring, py::handle identifier, py::handle metadata, p
   Request request = RequestFrom(identifier, metadata, purpose, max_retries, now, otp_window, session_window, issued_at);
   return Text(IssueDecoy(ring, std::move(request.payload), request.issued_at));
 }
-
-// Rules is what a project decides, made once for each state of its settings.
-struct Rules {
-  Policy policy;
-  py::object canonical;  // A function from str to str that gives all spellings of an identifier one form.
-  bool folds_ascii;      // What it makes of ASCII is lower case without white space around it.
-
-  // The usual identifier is ASCII, and for that no Python is run.
-  [[nodiscard]] Identifier Canonical(const Identifier& identifier) const {
-    const auto* const text = std::get_if<std::string>(&identifier);
-    if (text == nullptr) return identifier;
-    if (folds_ascii && std::ranges::all_of(*text, [](char c) { return c >= 0; })) return FoldedAscii(*text);
-    const py::object result = canonical(Text(*text));
-    if (!PyUnicode_Check(result.ptr())) throw py::type_error("OTP_CANONICAL_IDENTIFIER must return a str");
-    return std::string(Utf8(result));
-  }
-
- private:
-  static std::string FoldedAscii(std::string_view text) {
-    const auto is_space = [](char c) { return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); };
-    while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-    while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-    std::string folded(text);
-    for (char& c : folded) {
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    }
-    return folded;
-  }
-};
 
 Caller CallerOf(const Challenge& challenge, const Rules& rules, py::handle network, const AnyLedger& ledger) {
   Caller caller;
@@ -151,8 +180,8 @@ Caller CallerOf(const Challenge& challenge, const Rules& rules, py::handle netwo
   return caller;
 }
 
-// A verified dict is copied from a template and filled: inserting eleven keys one by one costs more than opening the
-// token.
+// A verified dict is copied from a template that has what is usual, and filled: inserting eleven keys one by one costs
+// more than opening the token.
 class Template {
  public:
   enum Name : std::size_t {
@@ -188,6 +217,12 @@ class Template {
       names_[i] = PyUnicode_InternFromString(kNames[i]);
       if (PyDict_SetItem(fields_, names_[i], Py_None) != 0) throw py::error_already_set();
     }
+    const auto usual = [this](Name name, const py::object& value) {
+      if (PyDict_SetItem(fields_, names_[name], value.ptr()) != 0) throw py::error_already_set();
+    };
+    usual(kV, py::int_(Payload::kVersion));
+    usual(kPurpose, py::str());
+    usual(kRetryCount, py::int_(0));
   }
   static const Template& The() {
     static const Template the;
@@ -202,23 +237,23 @@ template <std::size_t N>
 py::str Hex(const std::array<std::uint8_t, N>& bytes) {
   std::array<char, 2 * N> hex;
   HexEncode(bytes, hex);
-  return Text({hex.data(), hex.size()});
+  return Ascii({hex.data(), hex.size()});
 }
 
 // Fields returns the payload as a dict. Metadata stays JSON text (None for null): Python's own decoder is the one that
 // makes Python's own objects.
 py::dict Fields(const Payload& payload) {
   py::dict fields = Template::Copy();
-  Template::Set(fields, Template::kV, py::int_(payload.version));
+  if (payload.version != Payload::kVersion) Template::Set(fields, Template::kV, py::int_(payload.version));
   Template::Set(fields, Template::kJti, Hex(payload.jti));
-  Template::Set(fields, Template::kPurpose, Text(payload.purpose));
+  if (!payload.purpose.empty()) Template::Set(fields, Template::kPurpose, Text(payload.purpose));
   Template::Set(fields, Template::kIdentifier, ToPython(payload.identifier));
   Template::Set(fields, Template::kOtpHash, Hex(payload.otp_hash));
   if (payload.metadata != "null") Template::Set(fields, Template::kMetadata, Text(payload.metadata));
   Template::Set(fields, Template::kTimestamp, py::int_(payload.timestamp));
   Template::Set(fields, Template::kOtpExpiry, py::int_(payload.otp_expiry));
   Template::Set(fields, Template::kSessionExpiry, py::int_(payload.session_expiry));
-  Template::Set(fields, Template::kRetryCount, py::int_(payload.retry_count));
+  if (payload.retry_count != 0) Template::Set(fields, Template::kRetryCount, py::int_(payload.retry_count));
   Template::Set(fields, Template::kMaxRetriesName, py::int_(payload.max_retries));
   return fields;
 }
@@ -257,12 +292,14 @@ py::tuple Rejection(const Challenge& challenge, const Verification& result, Unix
   }
 }
 
-py::object Verify(const Keyring& ring, py::handle context, py::handle code, py::handle purpose, UnixTime now,
-                  const Rules& rules, py::handle network, py::handle ledger) {
-  const Challenge challenge = Challenge::Open(ring, TokenText(context));
-  AnyLedger any(ledger);
-  const Verification result = VerifyCode(challenge, CodeText(code), PurposeText(purpose), now, rules.policy,
-                                         CallerOf(challenge, rules, network, any), any.get());
+// Arguments: context, code, purpose, now, rules, network, ledger.
+py::object Verify(PyObject* self, PyObject* const* arguments) {
+  const UnixTime now = Integer(arguments[3]);
+  const auto& rules = Held<const Rules>(arguments[4]);
+  const Challenge challenge = Challenge::Open(Held<Keyring>(self), TokenText(arguments[0]));
+  AnyLedger any(arguments[6]);
+  const Verification result = VerifyCode(challenge, CodeText(arguments[1]), PurposeText(arguments[2]), now,
+                                         rules.policy, CallerOf(challenge, rules, arguments[5], any), any.get());
   if (result.verdict == Verdict::kVerified) return Fields(challenge.payload());
   return Rejection(challenge, result, now);
 }
@@ -315,6 +352,12 @@ std::vector<SecretBytes> Keys(const std::vector<py::bytes>& keys) {
   return secrets;
 }
 
+py::tuple OpenSsl() {
+  const OpenSslLibrary library = LoadedOpenSsl();
+  return py::make_tuple(library.version,
+                        py::reinterpret_steal<py::str>(PyUnicode_DecodeFSDefault(library.path.c_str())));
+}
+
 }  // namespace
 
 void RegisterKeyring(py::module_& module) {
@@ -344,9 +387,11 @@ void RegisterKeyring(py::module_& module) {
   module.def(
       "is_nested_within", [](py::handle value, int depth) { return IsNestedWithin(value.ptr(), std::min(depth, 64)); },
       "Whether dicts and lists in a value nest at most so deep. TypeError for a dict key that is no str.");
+  module.def("openssl_library", &OpenSsl, "(version, file) of the OpenSSL that the core runs on.");
   module.def("match_count", &MatchCount, "How many codes this process has compared so far.");
 
-  py::class_<Rules>(module, "Rules", "What a project decides about verification.")
+  py::class_<Rules> rules(module, "Rules", "What a project decides about verification.", py::is_final());
+  Closed(rules)
       .def(py::init([](bool accept_legacy, bool single_use, std::int64_t identifier_limit,
                        std::int64_t identifier_seconds, std::int64_t network_limit, std::int64_t network_seconds,
                        py::object canonical, bool folds_ascii) {
@@ -362,11 +407,11 @@ void RegisterKeyring(py::module_& module) {
           [](const Rules& self, py::handle identifier) { return ToPython(self.Canonical(IdentifierFrom(identifier))); },
           "The one form of all spellings of an identifier.");
 
-  py::class_<Keyring>(module, "Keyring", "One primary key and its fallbacks. Shows nothing of itself in a repr.")
+  py::class_<Keyring> keyring(module, "Keyring",
+                              "One primary key and its fallbacks. Shows nothing of itself in a repr.", py::is_final());
+  Closed(keyring)
       .def(py::init([](const std::vector<py::bytes>& keys) { return std::make_unique<Keyring>(Keys(keys)); }))
-      .def("issue", &Issue)
       .def("issue_decoy", &Decoy)
-      .def("verify", &Verify, "The fields if verified, else (verdict, new context, number); see Rejection.")
       .def("count_attempt", &Count, "(verdict, new context, number).")
       .def("describe", &Describe, "(jti, identifier, purpose) of a challenge; judges nothing.")
       .def("revoke",
@@ -402,6 +447,9 @@ void RegisterKeyring(py::module_& module) {
         const Keyring::Opened opened = self.Open(TokenText(token));
         return py::bytes(reinterpret_cast<const char*>(opened.plaintext.data()), opened.plaintext.size());
       });
+  AddDirect<Issue, 9>(keyring, "issue", "(code, context).");
+  AddDirect<Verify, 7>(keyring, "verify",
+                       "The fields if verified, else (verdict, new context, number); see Rejection.");
 }
 
 }  // namespace otp_actions::bindings

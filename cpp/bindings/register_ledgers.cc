@@ -4,10 +4,22 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <string>
 #include <string_view>
+#include <utility>
 
+#include "direct.h"
 #include "otp_actions/process_ledger.h"
 #include "register.h"
+#include "script_ledger.h"
+
+namespace pybind11::detail {
+template <>
+class type_caster<otp_actions::Ledger> : public otp_actions::bindings::MadeCaster<otp_actions::Ledger> {};
+template <>
+class type_caster<otp_actions::ProcessLedger> : public otp_actions::bindings::MadeCaster<otp_actions::ProcessLedger> {};
+}  // namespace pybind11::detail
 
 namespace otp_actions::bindings {
 namespace {
@@ -85,15 +97,22 @@ bool Advance(Ledger& ledger, py::handle mark, std::int64_t value, std::int64_t t
 }  // namespace
 
 void RegisterLedgers(py::module_& module) {
-  py::class_<Ledger>(module, "Ledger", "A ledger of the core.")
+  py::class_<Ledger> ledger(module, "Ledger", "A ledger of the core.");
+  Closed(ledger)
       .def("take", &Take, "(counts, 0, 0) if taken, (None, index, retry_after) if denied.")
       .def("advance", &Advance)
       .def("give_back", [](Ledger& self, const py::tuple& release, UnixTime now) {
         if (release.size() != 2) throw py::value_error("a release is (claim, units)");
         self.GiveBack(ReleaseFrom(release.ptr()), now);
       });
-  py::class_<NoLedger, Ledger>(module, "NoLedger", "Counts nothing.").def(py::init<>());
-  py::class_<ProcessLedger, Ledger>(module, "ProcessLedger", "Counters and marks of one process, bounded and expiring.")
+  py::class_<NoLedger, Ledger>(module, "NoLedger", "Counts nothing.", py::is_final()).def(py::init<>());
+  py::class_<ScriptLedger, Ledger>(module, "ScriptLedger", "Counters and marks in a store that runs scripts.",
+                                   py::is_final())
+      .def(py::init([](const py::bytes& prefix, py::object run, py::object nonsense) {
+        return std::make_unique<ScriptLedger>(std::string(prefix), std::move(run), std::move(nonsense));
+      }));
+  py::class_<ProcessLedger, Ledger>(module, "ProcessLedger", "Counters and marks of one process, bounded and expiring.",
+                                    py::is_final())
       .def(py::init<std::size_t>())
       .def_property_readonly("size", &ProcessLedger::size)
       .def_property_readonly("capacity", &ProcessLedger::capacity)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "otp_actions/error.h"
 #include "otp_actions/random.h"
 #include "otp_actions/verdict.h"
 
@@ -21,20 +22,28 @@ void Stamp(Payload& payload, Instant issued_at) {
   payload.jti[15] = static_cast<std::uint8_t>(place);
 }
 
+// A wrong code is answered with the same payload and a longer count: that must fit as well, or nobody could be told.
+std::string SealNew(const Keyring& ring, const Payload& payload) {
+  constexpr std::size_t kRoomForCount = 6;  // From one digit to those of kMaxRetries.
+  const SecretBytes json = EncodePayload(payload);
+  if (json.size() + kRoomForCount > kMaxPlaintextSize) throw Error(ErrorCode::kContextTooBig);
+  return ring.Seal(json.view(), payload.timestamp);
+}
+
 }  // namespace
 
 Issued IssueChallenge(const Keyring& ring, Payload payload, int length, Instant issued_at) {
   SecretBytes code = RandomCode(length);
   Stamp(payload, issued_at);
   payload.otp_hash = CodeDigest(payload, *ring.primary(), code.text());
-  std::string context = ring.Seal(EncodePayload(payload).view(), payload.timestamp);
+  std::string context = SealNew(ring, payload);
   return {std::move(code), std::move(context)};
 }
 
 std::string IssueDecoy(const Keyring& ring, Payload payload, Instant issued_at) {
   Stamp(payload, issued_at);
   RandomBytes(payload.otp_hash);
-  return ring.Seal(EncodePayload(payload).view(), payload.timestamp);
+  return SealNew(ring, payload);
 }
 
 Challenge Challenge::Open(const Keyring& ring, std::string_view context) {

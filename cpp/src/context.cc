@@ -14,10 +14,12 @@
 namespace otp_actions {
 namespace {
 
-// The fields in the order they are written. The first three are not in the older release's form.
-constexpr std::array<std::string_view, 11> kFields = {
-    "v",         "jti",        "purpose",        "identifier",  "otp_hash",   "metadata",
-    "timestamp", "otp_expiry", "session_expiry", "retry_count", "max_retries"};
+// The fields in the order they are written, as they stand in a payload of this core's. The first three are not in the
+// older release's form.
+constexpr std::array<std::string_view, 11> kNames = {R"("v":)",           R"("jti":)",        R"("purpose":)",
+                                                     R"("identifier":)",  R"("otp_hash":)",   R"("metadata":)",
+                                                     R"("timestamp":)",   R"("otp_expiry":)", R"("session_expiry":)",
+                                                     R"("retry_count":)", R"("max_retries":)"};
 enum Field : std::size_t {
   kV,
   kJti,
@@ -31,7 +33,7 @@ enum Field : std::size_t {
   kRetryCount,
   kMaxRetriesField,
 };
-constexpr unsigned kAllFields = (1U << kFields.size()) - 1;
+constexpr unsigned kAllFields = (1U << kNames.size()) - 1;
 constexpr unsigned kLegacyFields = kAllFields & ~(1U << kV | 1U << kJti | 1U << kPurpose);
 
 [[noreturn]] void Reject() { throw Error(ErrorCode::kInvalidToken); }
@@ -44,11 +46,10 @@ void AppendInt(std::int64_t value, SecretBytes& out) {
 
 template <std::size_t N>
 void AppendHex(const std::array<std::uint8_t, N>& bytes, SecretBytes& out) {
-  std::array<char, 2 * N> hex;
-  HexEncode(bytes, hex);
-  out.Append('"');
+  std::array<char, 2 * N + 2> hex;
+  hex.front() = hex.back() = '"';
+  HexEncode(bytes, std::span(hex).subspan(1, 2 * N));
   out.Append(std::string_view(hex.data(), hex.size()));
-  out.Append('"');
 }
 
 void AppendIdentifier(const Identifier& identifier, SecretBytes& out) {
@@ -79,7 +80,8 @@ void CheckLimits(const Payload& payload) {
 
 template <std::size_t N>
 void ReadHex(json::Reader& in, std::array<std::uint8_t, N>& out) {
-  if (!HexDecode(in.ReadPlainString(), out)) Reject();
+  const std::optional<std::string_view> hex = in.ConsumeQuoted(2 * N);
+  if (!HexDecode(hex ? *hex : in.ReadPlainString(), out)) Reject();
 }
 
 Identifier ReadIdentifier(json::Reader& in) {
@@ -117,11 +119,17 @@ std::int64_t ReadCount(json::Reader& in) {
   return number.whole;
 }
 
-// FieldOf returns the place of `name` among the fields, their number if it is none. `guess` is looked at first: whoever
+// ReadName reads a name with its colon and returns its place among the fields. `guess` is looked at first: whoever
 // wrote the payload, the fields come in our order.
-std::size_t FieldOf(std::string_view name, std::size_t guess) {
-  if (guess < kFields.size() && kFields[guess] == name) return guess;
-  return static_cast<std::size_t>(std::find(kFields.begin(), kFields.end(), name) - kFields.begin());
+std::size_t ReadName(json::Reader& in, std::size_t guess) {
+  if (guess < kNames.size() && in.ConsumeText(kNames[guess])) return guess;
+  const std::string_view name = in.ReadPlainString();
+  const auto* const field = std::find_if(kNames.begin(), kNames.end(), [name](std::string_view whole) {
+    return whole.substr(1, whole.size() - std::string_view(R"("":)").size()) == name;
+  });
+  if (field == kNames.end()) Reject();
+  in.Expect(':');
+  return static_cast<std::size_t>(field - kNames.begin());
 }
 
 // The ledger id of a challenge that brought none: a hash of everything a retry leaves as it was.
@@ -192,11 +200,10 @@ Payload ParsePayload(std::string_view json) {
   std::size_t next = 0;
   in.Expect('{');
   do {
-    const std::size_t field = FieldOf(in.ReadPlainString(), next);
+    const std::size_t field = ReadName(in, next);
     next = field + 1;
-    if (field == kFields.size() || (seen & 1U << field) != 0) Reject();
+    if ((seen & 1U << field) != 0) Reject();
     seen |= 1U << field;
-    in.Expect(':');
     switch (field) {
       case kV:
         version = ReadCount(in);

@@ -11,6 +11,12 @@ constexpr std::string_view kBase32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 constexpr std::string_view kHex = "0123456789abcdef";
 constexpr std::uint8_t kInvalid = 0xff;
 
+constexpr auto kHexPairs = [] {
+  std::array<std::array<char, 2>, 256> table{};
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = {kHex[i >> 4], kHex[i & 15]};
+  return table;
+}();
+
 // Two characters at a time: 12 bits index a table of pairs. Measured at about a sixth of the time of OpenSSL's encoder
 // plus the translation to the URL alphabet.
 constexpr auto kPairs = [] {
@@ -143,8 +149,7 @@ std::optional<SecretBytes> Base32Decode(std::string_view text) {
 
 void HexEncode(ByteView bytes, std::span<char> out) {
   for (std::size_t i = 0; i < bytes.size(); ++i) {
-    out[2 * i] = kHex[bytes[i] >> 4];
-    out[2 * i + 1] = kHex[bytes[i] & 15];
+    std::memcpy(&out[2 * i], kHexPairs[bytes[i]].data(), 2);
   }
 }
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
-#include <vector>
 
 #include "otp_actions/error.h"
 
@@ -19,8 +19,8 @@ bool IsPlain(char c) { return static_cast<unsigned char>(c) >= 0x20 && c != '"' 
 std::size_t PlainLength(std::string_view text) {
   constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101U;
   constexpr std::uint64_t kTops = kOnes << 7;
-  // The top bit of each byte of the result says that the byte is zero. (Bytes above a zero one may be marked too: a
-  // mark only sends the eight to the slow path below.)
+  // The top bit of each byte of the result says that the byte is zero. Bytes above a zero one may be marked too, so
+  // only the lowest mark is to be believed.
   const auto zeros = [](std::uint64_t x) { return (x - kOnes) & ~x & kTops; };
   std::size_t at = 0;
   for (std::uint64_t eight = 0; text.size() - at >= sizeof eight; at += sizeof eight) {
@@ -28,7 +28,12 @@ std::size_t PlainLength(std::string_view text) {
     const std::uint64_t quotes = zeros(eight ^ kOnes * '"');
     const std::uint64_t backslashes = zeros(eight ^ kOnes * '\\');
     const std::uint64_t controls = zeros(eight & kOnes * 0xe0);
-    if ((quotes | backslashes | controls) != 0) break;
+    const std::uint64_t stops = quotes | backslashes | controls;
+    if (stops == 0) continue;
+    if constexpr (std::endian::native == std::endian::little) {
+      return at + static_cast<std::size_t>(std::countr_zero(stops)) / 8;
+    }
+    break;
   }
   while (at < text.size() && IsPlain(text[at])) ++at;
   return at;
@@ -133,7 +138,7 @@ void Reader::ExpectEnd() {
 
 char Reader::PeekValue() {
   SkipSpace();
-  return at_ < text_.size() ? text_[at_] : '\0';
+  return Next();
 }
 
 void Reader::ExpectWord(std::string_view word) {
@@ -209,9 +214,12 @@ std::string_view Reader::RawString() {
 }
 
 std::string_view Reader::ReadPlainString() {
-  const std::string_view raw = RawString();
-  if (raw.find('\\') != std::string_view::npos) Fail();
-  return raw;
+  Expect('"');
+  const std::string_view plain = text_.substr(at_, PlainLength(text_.substr(at_)));
+  at_ += plain.size();
+  if (Next() != '"') Fail();
+  ++at_;
+  return plain;
 }
 
 std::string Reader::ReadString() {
@@ -232,7 +240,7 @@ std::string Reader::ReadString() {
 
 Number Reader::ReadNumber() {
   SkipSpace();
-  const bool negative = text_.substr(at_, 1) == "-";
+  const bool negative = Next() == '-';
   if (negative) ++at_;
   const std::size_t start = at_;
   Number number;
@@ -246,7 +254,7 @@ Number Reader::ReadNumber() {
   const std::size_t digits = at_ - start;
   if (digits == 0 || (digits > 1 && text_[start] == '0')) Fail();
   if (!negative && __builtin_sub_overflow(std::int64_t{0}, number.whole, &number.whole)) Fail();
-  if (text_.substr(at_, 1) == ".") {
+  if (Next() == '.') {
     ++at_;
     number.is_integer = false;
     const std::size_t fraction = at_;
@@ -254,7 +262,7 @@ Number Reader::ReadNumber() {
     const std::string_view digits_cut_off = text_.substr(fraction, at_ - fraction);
     number.rounds_up = !negative && digits_cut_off.find_first_not_of('0') != std::string_view::npos;
   }
-  if (text_.substr(at_, 1) == "e" || text_.substr(at_, 1) == "E") Fail();
+  if (Next() == 'e' || Next() == 'E') Fail();
   return number;
 }
 
@@ -265,19 +273,27 @@ void Reader::SkipDigits() {
 }
 
 void Reader::SkipNumber() {
-  if (text_.substr(at_, 1) == "-") ++at_;
+  if (Next() == '-') ++at_;
   const std::size_t start = at_;
   SkipDigits();
   if (at_ - start > 1 && text_[start] == '0') Fail();
-  if (text_.substr(at_, 1) == ".") {
+  if (Next() == '.') {
     ++at_;
     SkipDigits();
   }
-  if (text_.substr(at_, 1) == "e" || text_.substr(at_, 1) == "E") {
+  if (Next() == 'e' || Next() == 'E') {
     ++at_;
-    if (text_.substr(at_, 1) == "+" || text_.substr(at_, 1) == "-") ++at_;
+    if (Next() == '+' || Next() == '-') ++at_;
     SkipDigits();
   }
+}
+
+std::string_view Reader::ReadName() {
+  const std::size_t start = at_;
+  const std::string_view raw = RawString();
+  if (raw.find('\\') == std::string_view::npos) return raw;
+  at_ = start;
+  return unescaped_.emplace_front(ReadString());
 }
 
 // Recursion is bounded by `depth_left`, which the callers fix.
@@ -303,14 +319,16 @@ void Reader::SkipValue(int depth_left) {  // NOLINT(misc-no-recursion)
       if (depth_left == 0) Fail();
       Expect('{');
       if (Consume('}')) return;
-      std::vector<std::string> names;
+      if (names_.capacity() == 0) names_.reserve(16);
+      const auto first = static_cast<std::ptrdiff_t>(names_.size());
       do {
-        names.push_back(ReadString());
+        names_.push_back(ReadName());
         Expect(':');
         SkipValue(depth_left - 1);
       } while (Consume(','));
-      std::sort(names.begin(), names.end());
-      if (std::adjacent_find(names.begin(), names.end()) != names.end()) Fail();
+      std::sort(names_.begin() + first, names_.end());
+      if (std::adjacent_find(names_.begin() + first, names_.end()) != names_.end()) Fail();
+      names_.erase(names_.begin() + first, names_.end());
       return Expect('}');
     }
     default:

@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <forward_list>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "otp_actions/bytes.h"
 
@@ -42,6 +45,21 @@ class Reader {
   void Expect(char c) {
     if (!Consume(c)) Fail();
   }
+  // ConsumeText takes `text` if exactly that is next, white space and spelling included. A short cut: whoever gets
+  // false goes the long way.
+  [[nodiscard]] bool ConsumeText(std::string_view text) {
+    if (!text_.substr(at_).starts_with(text)) return false;
+    at_ += text.size();
+    return true;
+  }
+  // ConsumeQuoted takes `size` characters between two quotes if those are where they must be. What stands between is
+  // not looked at.
+  [[nodiscard]] std::optional<std::string_view> ConsumeQuoted(std::size_t size) {
+    const std::string_view left = text_.substr(at_);
+    if (left.size() < size + 2 || left.front() != '"' || left[size + 1] != '"') return std::nullopt;
+    at_ += size + 2;
+    return left.substr(1, size);
+  }
   void ExpectEnd();
 
   // PeekValue skips white space and returns the next character, '\0' at the end.
@@ -59,11 +77,15 @@ class Reader {
 
  private:
   [[noreturn]] static void Fail();
+  // Next is the character at hand, '\0' at the end.
+  [[nodiscard]] char Next() const { return at_ < text_.size() ? text_[at_] : '\0'; }
   void SkipSpace();
   void ExpectWord(std::string_view word);
   void SkipDigits();
   void SkipNumber();
   void SkipValue(int depth_left);
+  // ReadName returns the text of a string for as long as this reader lives.
+  [[nodiscard]] std::string_view ReadName();
   // RawString returns what stands between the quotes, escapes checked but not undone.
   [[nodiscard]] std::string_view RawString();
   [[nodiscard]] std::uint32_t ReadHex4();
@@ -71,6 +93,8 @@ class Reader {
 
   std::string_view text_;
   std::size_t at_ = 0;
+  std::vector<std::string_view> names_;  // Of the members met so far, in all objects that are not yet at their end.
+  std::forward_list<std::string> unescaped_;  // Those of them that cannot be views of `text_`.
 };
 
 }  // namespace otp_actions::json

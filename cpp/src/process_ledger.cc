@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <mutex>
@@ -145,14 +146,10 @@ class ProcessLedger::Shard {
 class ProcessLedger::Locks {
  public:
   Locks(Shard* shards, std::uint32_t wanted) : shards_(shards), held_(wanted) {
-    for (std::size_t i = 0; i < kShards; ++i) {
-      if ((held_ & 1U << i) != 0) shards_[i].mutex.lock();
-    }
+    for (std::uint32_t left = held_; left != 0; left &= left - 1) shards_[std::countr_zero(left)].mutex.lock();
   }
   ~Locks() {
-    for (std::size_t i = 0; i < kShards; ++i) {
-      if ((held_ & 1U << i) != 0) shards_[i].mutex.unlock();
-    }
+    for (std::uint32_t left = held_; left != 0; left &= left - 1) shards_[std::countr_zero(left)].mutex.unlock();
   }
   Locks(const Locks&) = delete;
   Locks& operator=(const Locks&) = delete;

@@ -1,78 +1,22 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include "freed_memory.h"
 #include "otp_actions/bytes.h"
-
-// A sanitizer brings its own operator new and delete and checks that they match; it must keep them.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OTP_TEST_CAN_WATCH_DELETE 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define OTP_TEST_CAN_WATCH_DELETE 0
-#endif
-#endif
-#ifndef OTP_TEST_CAN_WATCH_DELETE
-#define OTP_TEST_CAN_WATCH_DELETE 1
-#endif
-
-namespace {
-
-// What one allocation held at the moment it was given back.
-struct Watch {
-  const void* memory = nullptr;
-  std::size_t size = 0;
-  bool freed = false;
-  bool was_wiped = false;
-};
-thread_local Watch watch;
-
-bool AllZero(const void* memory, std::size_t size) {
-  // volatile: a compiler knows that nobody reads memory about to be freed. We do.
-  const auto* const bytes = static_cast<const volatile unsigned char*>(memory);
-  for (std::size_t i = 0; i < size; ++i) {
-    if (bytes[i] != 0) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
-#if OTP_TEST_CAN_WATCH_DELETE
-void* operator new(std::size_t size) {
-  void* const memory = std::malloc(size > 0 ? size : 1);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept {
-  if (memory != nullptr && memory == watch.memory) {
-    watch.freed = true;
-    watch.was_wiped = AllZero(memory, watch.size);
-    watch.memory = nullptr;
-  }
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t /*size*/) noexcept { operator delete(memory); }
-void* operator new[](std::size_t size) { return operator new(size); }
-void operator delete[](void* memory) noexcept { operator delete(memory); }
-void operator delete[](void* memory, std::size_t /*size*/) noexcept { operator delete(memory); }
-#endif
 
 namespace otp_actions {
 namespace {
 
+using testing::AllZero;
+using testing::StartWatching;
+using testing::watch;
+
 constexpr std::string_view kSecret = "a secret that is longer than any small buffer a string might have";
-
-void StartWatching(const SecretBytes& bytes) { watch = {.memory = bytes.data(), .size = bytes.size()}; }
-
-#define SKIP_UNLESS_DELETE_CAN_BE_WATCHED() \
-  if (!OTP_TEST_CAN_WATCH_DELETE) GTEST_SKIP() << "operator delete belongs to the sanitizer in this build"
 
 TEST(BytesTest, ViewsShareMemoryAndConvertBack) {
   const std::string_view text("a\0\xff", 3);
@@ -202,6 +146,47 @@ TEST(SecretBytesTest, MoveAssignmentWipesWhatItReplaces) {
   bytes = SecretBytes(3);
   EXPECT_TRUE(watch.freed);
   EXPECT_TRUE(watch.was_wiped);
+}
+
+TEST(SecretBytesTest, MovedFromObjectHoldsNothing) {
+  SecretBytes a(AsBytes(kSecret));
+  SecretBytes b(std::move(a));
+  EXPECT_TRUE(a.empty());  // NOLINT(bugprone-use-after-move): that is what is asked.
+  EXPECT_EQ(a.data(), nullptr);
+  b.Reserve(1000);
+  EXPECT_TRUE(a.empty());
+}
+
+TEST(SecretBytesTest, NothingIsLeftBehindByAnyWayOfUsingIt) {
+  SKIP_UNLESS_DELETE_CAN_BE_WATCHED();
+  testing::Search search;
+  search.Add("secret", kSecret);
+  search.Add("its end", kSecret.substr(kSecret.size() - 20));
+  {
+    SecretBytes a(AsBytes(kSecret));
+    a.Reserve(200);
+    SecretBytes b(std::move(a));
+    a = SecretBytes(AsBytes(kSecret));
+    for (int i = 0; i < 100; ++i) b.Append(kSecret);
+    a.Truncate(8);
+    a.Append(kSecret);
+    std::swap(a, b);
+    b = std::move(a);
+    b.Truncate(0);
+  }
+  EXPECT_EQ(testing::Search::found(), "");
+  EXPECT_GE(testing::Search::blocks(), 5U);
+}
+
+TEST(SearchTest, FindsWhatNobodyWiped) {
+  SKIP_UNLESS_DELETE_CAN_BE_WATCHED();
+  testing::Search search;
+  search.Add("secret", kSecret);
+  search.Add("another", "something else");
+  {
+    const std::string text(kSecret);
+  }
+  EXPECT_EQ(testing::Search::found(), "secret");
 }
 
 TEST(SecretBytesTest, TruncateWipesWhatItCutsOff) {

@@ -7,11 +7,14 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
 #include "expect.h"
+#include "freed_memory.h"
 #include "otp_actions/challenge.h"
+#include "otp_actions/hkdf.h"
 #include "otp_actions/process_ledger.h"
 #include "otp_actions/random.h"
 #include "otp_actions/verdict.h"
@@ -468,6 +471,50 @@ TEST(NextAttemptTest, DecoyAsksForTheSame) {
   EXPECT_EQ(decoy.limit, real.limit);
   EXPECT_EQ(decoy.ttl, real.ttl);
   EXPECT_EQ(decoy.bucket.kind, real.bucket.kind);
+}
+
+TEST(ChallengeTest, WhatCanBeIssuedCanBeResealedWithAnyCount) {
+  const Keyring ring = TestRing({1});
+  Payload request = Request();
+  request.metadata = '"' + std::string(4000, 'x') + '"';
+  std::size_t size = 800;  // Of an identifier that takes two bytes for each of its own.
+  const auto issue = [&] {
+    request.identifier = std::string(size, '"');
+    (void)IssueDecoy(ring, request, kIssuedAt);
+    return IssueChallenge(ring, request, 6, kIssuedAt).context;
+  };
+  EXPECT_TRUE(ThrowsError(ErrorCode::kContextTooBig, [&] {
+    for (; size < 1000; ++size) {
+      const Challenge challenge = Challenge::Open(ring, issue());
+      EXPECT_NO_THROW((void)challenge.Reseal(kMaxRetries, kNow)) << size;
+    }
+  }));
+}
+
+// ---- What is left behind ----
+
+TEST(ChallengeTest, LeavesNoSecretInMemoryThatWasGivenBack) {
+  SKIP_UNLESS_DELETE_CAN_BE_WATCHED();
+  const SecretBytes key = testing::TestKey(1);
+  const SecretBytes code_key = Hkdf(key.view(), {}, AsBytes("otp_actions/v2/code"), kDigestSize);
+  testing::Search search;
+  search.Add("signing key", key.text().substr(0, 16));
+  search.Add("encryption key", key.text().substr(16));
+  search.Add("key of codes", code_key.text());
+  search.Add("plaintext", R"(,"otp_hash":")");
+  // In a thread of its own: at its end the OpenSSL contexts that hold keys are given back too.
+  std::thread([&] {
+    const Keyring ring = TestRing({1, 2});
+    const Issued issued = IssueChallenge(ring, Request(), 12, kIssuedAt);
+    search.Add("code", issued.code.text());
+    const Challenge challenge = Challenge::Open(ring, issued.context);
+    EXPECT_TRUE(IsRejected(ring, TestRing({3}).Seal(AsBytes("another's"), kNow)));
+    EXPECT_FALSE(Match(challenge.payload(), challenge.key(), "1234"));
+    EXPECT_TRUE(Match(challenge.payload(), challenge.key(), issued.code.text()));
+    (void)Challenge::Open(ring, challenge.Reseal(1, kNow));
+  }).join();
+  EXPECT_EQ(testing::Search::found(), "");
+  EXPECT_GE(testing::Search::blocks(), 100U) << "OpenSSL's are among them";
 }
 
 // ---- The older release's form ----

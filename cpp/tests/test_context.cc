@@ -175,7 +175,8 @@ const std::vector<std::string>& BadJson() {
       // One member twice.
       "{\"a\":1,\"a\":1}", "{\"a\":1,\"b\":2,\"a\":3}", "{\"a\":1,\"\\u0061\":2}", "{\"\\u0061\":1,\"a\":2}",
       "{\"\":1,\"\":2}", "[{\"a\":1,\"a\":2}]", "{\"x\":{\"a\":1,\"a\":2}}", "{\"\\/\":1,\"/\":2}",
-      "{\"\\u00e9\":1,\"é\":2}", "{\"\\ud83d\\ude00\":1,\"😀\":2}"};
+      "{\"\\u00e9\":1,\"é\":2}", "{\"\\ud83d\\ude00\":1,\"😀\":2}", "{\"a\":{\"a\":1},\"a\":2}",
+      "{\"a\":{\"b\":{}},\"c\":[{\"b\":1}],\"\\u0061\":2}", "{\"\\u0061\":{\"\\u0062\":1},\"\\u0061\":2}"};
   return *bad;
 }
 
@@ -476,6 +477,14 @@ TEST(ParsePayloadTest, RejectsExtraFields) {
   EXPECT_TRUE(IsRejected(Fields::Legacy().And("v", "2").Json()));
   EXPECT_TRUE(IsRejected(Fields::Legacy().And("purpose", "\"\"").Json()));
   EXPECT_TRUE(IsRejected(Fields::Legacy().And("jti", Fields::V2().Value("jti")).Json()));
+}
+
+TEST(ParsePayloadTest, RejectsAnotherNameInPlaceOfAField) {
+  for (const Fields& fields : {Fields::V2(), Fields::Legacy()}) {
+    for (const std::string& name : fields.names()) {
+      EXPECT_TRUE(IsRejected(fields.Without(name).And("other", fields.Value(name)).Json())) << name;
+    }
+  }
 }
 
 TEST(ParsePayloadTest, RejectsAFieldTwice) {
@@ -821,6 +830,14 @@ TEST(IsBoundedJsonTest, AcceptsJson) {
                                   "[[],[]]"s,
                                   "{\"a\":{\"a\":{\"a\":1}}}"s,
                                   "[{\"a\":1},{\"a\":1}]"s}) {
+    EXPECT_TRUE(IsBoundedJson(json, 8)) << json;
+  }
+}
+
+TEST(IsBoundedJsonTest, AMemberMayHaveANameThatAnotherObjectHas) {
+  for (const std::string json : {R"({"b":{"a":1},"a":2})", R"({"a":1,"b":{"a":1}})", R"([{"a":1},{"a":1}])",
+                                 R"({"a":{"a":{"a":1}}})", R"({"a":{"b":1,"c":2},"b":{"c":1,"a":2},"c":{"a":1,"b":2}})",
+                                 R"({"\u0062":{"\u0061":1},"\u0061":{"\u0062":2}})"}) {
     EXPECT_TRUE(IsBoundedJson(json, 8)) << json;
   }
 }

@@ -27,6 +27,7 @@ using testing::Vector;
 constexpr std::size_t kHeader = 25;              // version, time stamp, IV
 constexpr std::size_t kOverhead = 57;            // header and tag
 constexpr std::size_t kLargestPlaintext = 6079;  // 380 blocks with at least one byte of padding: 8184 characters.
+static_assert(kLargestPlaintext == kMaxPlaintextSize);
 
 std::vector<std::uint8_t> Decode64(std::string_view text) {
   const std::optional<SecretBytes> bytes = Base64UrlDecode(text);

@@ -852,6 +852,16 @@ TEST(BudgetTest, NobodyHasNone) {
   EXPECT_EQ(g.ledger.size(), 1U) << "the challenge's own entry";
 }
 
+TEST(BudgetTest, OfOneLetsOneWrongCodeThrough) {
+  const Budget one = {.limit = 1, .seconds = 60};
+  for (const Policy& policy : {PolicyOf(true, one), PolicyOf(true, {}, one)}) {
+    Guessing g(policy);
+    const Case c;
+    EXPECT_EQ(g.Wrong(c).verdict, Verdict::kWrongCode);
+    EXPECT_EQ(g.Right(c).verdict, Verdict::kOverBudget);
+  }
+}
+
 TEST(BudgetTest, LimitOfZeroIsNone) {
   Guessing g(PolicyOf(true, {.limit = 0, .seconds = 60}, {.limit = 0, .seconds = 60}));
   const Case c;
@@ -1139,6 +1149,15 @@ TEST(AdvanceEpochTest, CatchesUpWithAHostWhoseClockIsAhead) {
     EXPECT_EQ(hosts.Verify(ring, another), Verdict::kRevoked) << ahead;
     EXPECT_EQ(hosts.Verify(ring, hosts.IssueAt(ring, instant)), Verdict::kVerified) << ahead;
   }
+}
+
+TEST(AdvanceEpochTest, WhatIsIssuedAfterCatchingUpIsGood) {
+  const Keyring ring = TestRing({1});
+  Hosts hosts;
+  hosts.Store(*ring.primary(), InstantOf(hosts.now, 1000));
+  (void)hosts.RevokeAll(ring);
+  EXPECT_EQ(hosts.Verify(ring, hosts.Issue(ring)), Verdict::kVerified)
+      << "in the same second, by this host's own order";
 }
 
 TEST(AdvanceEpochTest, DoesNotCatchUpWithAClockThatCannotBeRight) {

@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -135,6 +136,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="stop after the exchange")
     parser.add_argument("--port", type=int, default=int(os.environ.get("DEMO_PORT", "8000")))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # By way of the finally: the server must not be left alone.
     server = Server(free_port(options.port))
     try:
         server.wait_until_up()

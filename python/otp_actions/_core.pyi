@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from otp_actions.ledgers.base import Barrier, Claim, LedgerKey, Release
 
@@ -36,6 +36,7 @@ class Verdict(enum.Enum):
 
 def is_nested_within(value: object, depth: int, /) -> bool: ...
 def match_count() -> int: ...
+def openssl_library() -> tuple[str, str]: ...
 
 class Rules:
     def __init__(
@@ -116,6 +117,11 @@ class Ledger:
     def advance(self, mark: LedgerKey, value: int, ttl: int, now: int, releases: tuple[Release, ...], /) -> bool: ...
     def give_back(self, release: Release, now: int, /) -> None: ...
 
+class ScriptLedger(Ledger):
+    def __init__(
+        self, prefix: bytes, run: Callable[[int, int, bytes], Any], nonsense: Callable[[], NoReturn], /
+    ) -> None: ...
+
 class NoLedger(Ledger):
     def __init__(self) -> None: ...
 
@@ -127,3 +133,7 @@ class ProcessLedger(Ledger):
     def capacity(self) -> int: ...
     @property
     def memory(self) -> int: ...
+
+class Watch:
+    def __init__(self, first: dict[str, Any], second: dict[str, Any], /) -> None: ...
+    def is_quiet(self) -> bool: ...

@@ -13,8 +13,9 @@ class OTPActionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from otp_actions.checks import check_deployment, check_redis, check_settings
+        from otp_actions.checks import check_deployment, check_names, check_redis, check_settings
 
         checks.register(check_settings, checks.Tags.security)
+        checks.register(check_names, checks.Tags.security)
         checks.register(check_redis, checks.Tags.security)
         checks.register(check_deployment, checks.Tags.security, deploy=True)

@@ -6,9 +6,11 @@ Run by Django when ``otp_actions`` is in ``INSTALLED_APPS``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's name for it
 
 from otp_actions import conf, ledgers
@@ -28,6 +30,23 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         except conf.SettingError as error:
             errors.append(Error(str(error), id=error.check_id))
     return errors
+
+
+def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Say so where a setting looks like a misspelt one of ours. Other packages have settings of this prefix, too."""
+    messages: list[CheckMessage] = []
+    for name in dir(django_settings):
+        if name.startswith("OTP_") and name not in conf.DEFAULTS:
+            for meant in get_close_matches(name, conf.DEFAULTS, n=1, cutoff=0.7):
+                messages.append(
+                    Warning(
+                        f"{name} is not a setting of otp_actions, and is not read.",
+                        hint=f"Did you mean {meant}? If it is another package's: "
+                        'SILENCED_SYSTEM_CHECKS = ["otp_actions.W006"]',
+                        id="otp_actions.W006",
+                    )
+                )
+    return messages
 
 
 def check_redis(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

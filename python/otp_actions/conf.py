@@ -11,17 +11,17 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_variables
 
-from otp_actions._core import MAX_CODE_LENGTH, MAX_KEYS, MAX_RETRIES, MIN_CODE_LENGTH, Keyring, Rules
+from otp_actions._core import MAX_CODE_LENGTH, MAX_KEYS, MAX_RETRIES, MIN_CODE_LENGTH, Keyring, Rules, Watch
 
 GENERATE_KEY: Final = "python -m otp_actions generate-key"
 
@@ -76,7 +76,7 @@ class Settings:
     length: int
     ledger: str | None
     process_ledger_size: int
-    redis_url: str
+    redis_url: str = field(repr=False)
     ledger_database: str
     ledger_timeout: float
     identifier_budget: Rate | None
@@ -94,6 +94,7 @@ def read(name: str) -> Any:
     return getattr(django_settings, name, DEFAULTS[name])
 
 
+@sensitive_variables()
 def _key(name: str, value: object) -> bytes:
     if isinstance(value, bytes):
         try:
@@ -107,13 +108,20 @@ def _key(name: str, value: object) -> bytes:
             "otp_actions.E002",
             f"{name} looks like the printed form of a bytes object (b'...'). Remove the leading b and the quotes.",
         )
+    for what, bare in (("white space", value.strip()), ("quotes", value.strip("'\""))):
+        if value != bare:
+            raise SettingError(
+                "otp_actions.E002", f"{name} has {what} around it, as a line of a file may have. Remove that."
+            )
     try:
         key = base64.urlsafe_b64decode(value)
     except (binascii.Error, ValueError):
         key = b""
     if base64.urlsafe_b64encode(key).decode() != value:
         raise SettingError(
-            "otp_actions.E002", f"{name} is not a Fernet key (32 bytes in URL-safe base64). Make one: {GENERATE_KEY}"
+            "otp_actions.E002",
+            f"{name} is not a Fernet key: 32 bytes in URL-safe base64, 44 characters, the last one =. "
+            f"Make one: {GENERATE_KEY}",
         )
     if len(key) != 32:
         raise SettingError(
@@ -122,6 +130,7 @@ def _key(name: str, value: object) -> bytes:
     return key
 
 
+@sensitive_variables()
 def read_keyring() -> Keyring:
     """Return the ring of ``OTP_SIGNING_KEY`` and ``OTP_SIGNING_KEY_FALLBACKS``."""
     primary = read("OTP_SIGNING_KEY")
@@ -129,7 +138,11 @@ def read_keyring() -> Keyring:
         raise SettingError("otp_actions.E001", f"OTP_SIGNING_KEY is not set. Make a key: {GENERATE_KEY}")
     fallbacks = read("OTP_SIGNING_KEY_FALLBACKS")
     if not isinstance(fallbacks, (list, tuple)):
-        raise SettingError("otp_actions.E002", "OTP_SIGNING_KEY_FALLBACKS must be a list of keys.")
+        raise SettingError(
+            "otp_actions.E002",
+            f"OTP_SIGNING_KEY_FALLBACKS must be a list of keys, not {type(fallbacks).__name__}. "
+            'Keys in one text, with commas between: .split(",")',
+        )
     keys = [_key("OTP_SIGNING_KEY", primary)]
     keys += [_key(f"OTP_SIGNING_KEY_FALLBACKS[{i}]", key) for i, key in enumerate(fallbacks)]
     if len(keys) > MAX_KEYS:
@@ -210,18 +223,26 @@ def read_process_ledger_size() -> int:
     return _integer("otp_actions.E008", "OTP_PROCESS_LEDGER_SIZE", 1, 2**30)
 
 
+@sensitive_variables()
 def read_backends() -> tuple[str, str, float]:
     """Return ``(OTP_REDIS_URL, OTP_LEDGER_DATABASE, OTP_LEDGER_TIMEOUT)``, the last in seconds."""
     url, alias, timeout = read("OTP_REDIS_URL"), read("OTP_LEDGER_DATABASE"), read("OTP_LEDGER_TIMEOUT")
     if not isinstance(url, str) or not url.startswith(("redis://", "rediss://", "unix://")):
         # Not quoted: it may hold a password.
-        raise SettingError("otp_actions.E010", "OTP_REDIS_URL must be text like redis://127.0.0.1:6379/0.")
+        raise SettingError(
+            "otp_actions.E010",
+            "OTP_REDIS_URL must begin with redis://, rediss:// or unix://, like redis://127.0.0.1:6379/0.",
+        )
     if read("OTP_LEDGER") == "database" and (not isinstance(alias, str) or alias not in django_settings.DATABASES):
         raise SettingError(
-            "otp_actions.E010", f"OTP_LEDGER_DATABASE = {alias!r} is not in DATABASES. Name one of its aliases."
+            "otp_actions.E010",
+            f"OTP_LEDGER_DATABASE = {alias!r} is not in DATABASES. Name one of its aliases: "
+            f"{', '.join(map(repr, django_settings.DATABASES)) or 'there is none yet'}.",
         )
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0.01 <= timeout <= 60:
-        raise SettingError("otp_actions.E010", "OTP_LEDGER_TIMEOUT must be a number of seconds from 0.01 to 60.")
+        raise SettingError(
+            "otp_actions.E010", f"OTP_LEDGER_TIMEOUT must be a number of seconds from 0.01 to 60, not {timeout!r}."
+        )
     return url, alias, float(timeout)
 
 
@@ -257,7 +278,9 @@ def read_budgets() -> tuple[Rate | None, Rate | None]:
 
 # What Unicode calls default-ignorable and does not count among the format characters: joiners, fillers, selectors. They
 # show nothing, and mail arrives without them.
-_IGNORABLE: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\U000e0000-\U000e0fff]")
+_IGNORABLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
 
 
 def fold(identifier: str) -> str:
@@ -266,7 +289,9 @@ def fold(identifier: str) -> str:
     The core does this itself where an identifier is ASCII.
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", identifier).casefold())
-    return "".join(c for c in _IGNORABLE.sub("", text) if unicodedata.category(c) != "Cf").strip()
+    text = "".join(c for c in _IGNORABLE.sub("", text) if unicodedata.category(c) != "Cf")
+    # Again: what was removed may have stood between a letter and its accent.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 def read_canonical() -> Callable[[str], str] | None:
@@ -321,6 +346,7 @@ READERS: Final[tuple[Callable[[], object], ...]] = (
 )
 
 
+@sensitive_variables()
 def _load() -> Settings:
     otp_expiry, session_expiry = read_windows()
     single_use, accept_legacy = read_switches()
@@ -361,26 +387,15 @@ def _load() -> Settings:
 _known: Final = vars(django_settings)
 
 
-class _Snapshot:
-    """The last settings, with what is needed to see that none of them has changed since."""
+class _Snapshot(NamedTuple):
+    """The last settings, and what says whether any has changed since, ours or not."""
 
-    __slots__ = ("count", "last", "names", "pick", "settings", "values")
-
-    def __init__(self) -> None:
-        self.settings = _load()
-        for name in DEFAULTS:
-            getattr(django_settings, name, None)
-        # Changes whenever one of ours that was set is set again, or goes away.
-        self.pick = itemgetter("_wrapped", *(name for name in DEFAULTS if name in _known))
-        # A list is copied, so that a change inside it shows.
-        self.values = tuple(list(value) if isinstance(value, list) else value for value in self.pick(_known))
-        # One that is set for the first time becomes the last name, and there is one name more.
-        self.names = vars(_known["_wrapped"])
-        self.count = len(self.names)
-        self.last = next(reversed(self.names))
+    settings: Settings
+    watch: Watch
 
 
 _snapshot: _Snapshot | None = None
+_READINGS: Final = 8  # Of settings that never stay the same; then the last reading serves, once.
 
 
 def current() -> Settings:
@@ -389,17 +404,20 @@ def current() -> Settings:
     Raises:
         SettingError: One of them cannot be used.
     """
-    global _snapshot
     snapshot = _snapshot
-    if snapshot is not None:
-        try:
-            if (
-                snapshot.pick(_known) == snapshot.values
-                and len(snapshot.names) == snapshot.count
-                and next(reversed(snapshot.names)) is snapshot.last
-            ):
-                return snapshot.settings
-        except KeyError:
-            pass
-    _snapshot = snapshot = _Snapshot()
-    return snapshot.settings
+    return snapshot.settings if snapshot is not None and snapshot.watch.is_quiet() else _read_again()
+
+
+@sensitive_variables()
+def _read_again() -> Settings:
+    global _snapshot
+    for _ in range(_READINGS):
+        for name in DEFAULTS:
+            getattr(django_settings, name, None)  # Django remembers what is read, which is a change as well.
+        # Before they are read: what another thread changes meanwhile must not pass for what was read.
+        watch = Watch(_known, vars(_known["_wrapped"]))
+        settings = _load()
+        if watch.is_quiet():
+            _snapshot = _Snapshot(settings, watch)
+            break
+    return settings

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.views.generic import View as DjangoView
 from rest_framework.request import Request
@@ -19,10 +21,13 @@ from otp_actions.http.doors import (
     VerifyingDoor,
     acall_plain,
     call_plain,
-    enter_drf,
+    enter_from_within,
     handles,
+    hide_handlers,
     hide_locals,
     hide_post_parameters,
+    refuse_if_safe,
+    refuse_unentered,
 )
 
 __all__ = ["OTPProtectedMixin", "OTPVerifiedMixin"]
@@ -36,6 +41,8 @@ else:
 class _BehindDoors(_Base):
     """Sends every request through ``_otp_doors()`` before a handler sees it."""
 
+    _otp_arrived = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a class that would leave its requests unverified without a word."""
         super().__init_subclass__(**kwargs)
@@ -46,25 +53,46 @@ class _BehindDoors(_Base):
                     f"{cls.__name__}: name the OTP mixin before {base.__name__} among the base classes. "
                     "After it, no request would be verified."
                 )
+        if vars(cls).get("otp_purpose", "") is None:
+            raise TypeError(f"{cls.__name__}.otp_purpose is None. Leave it out if there is no purpose.")
+        if isinstance(vars(cls).get("purpose"), str) and not getattr(cls, "otp_purpose", ""):
+            raise TypeError(f"{cls.__name__}: the mixins read otp_purpose. Rename purpose, or set both.")
+
+    @classmethod
+    def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
+        """Keep what stands in async handlers out of error reports."""
+        hide_handlers(cls)
+        return super().as_view(*args, **initkwargs)
+
+    @classmethod
+    def _dispatch(cls) -> Any:
+        """Return what dispatches the view's requests, this class aside."""
+        return next(vars(c)["dispatch"] for c in cls.__mro__ if "dispatch" in vars(c) and c is not _BehindDoors)
 
     def _otp_doors(self) -> tuple[Door, ...]:
         return ()
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Enter after DRF's own authentication, permissions and throttles."""
-        super().initial(request, *args, **kwargs)
+    def _otp_arrive(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Enter after DRF's own authentication, permissions and throttles. Stands in for ``initial()``."""
+        self._otp_arrived = True
+        type(self).initial(self, request, *args, **kwargs)
+        is_served = self._dispatch() is not APIView.dispatch  # By whatever name.
         for door in self._otp_doors():
-            enter_drf(door, self, request)
+            enter_from_within(door, self, request, is_served=is_served)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Serve a DRF view as ever (``initial`` is the way in), a plain Django view behind its doors."""
+        """Serve a DRF view as ever (``initial()`` is the way in), a plain Django view behind its doors."""
         view = partial(super().dispatch, request, *args, **kwargs)
         hide_post_parameters(request)
         if isinstance(self, APIView):
-            return hide_locals(view)()
+            self.initial = self._otp_arrive  # type: ignore[method-assign]
+            response = hide_locals(view)()
+            if not self._otp_arrived and not isawaitable(response):
+                for door in self._otp_doors():
+                    refuse_unentered(door, request, response)
+            return response
         # A dispatch() of the view's own decides for itself what it serves: then every request is verified.
-        plain = next(vars(c)["dispatch"] for c in type(self).__mro__ if "dispatch" in vars(c) and c is not _BehindDoors)
-        skip = plain is DjangoView.dispatch and not handles(self, request.method)
+        skip = self._dispatch() is DjangoView.dispatch and not handles(self, request.method)
         call = acall_plain if self.view_is_async else call_plain
         return call(self._otp_doors(), request, hide_locals(view), skip=skip)
 
@@ -95,19 +123,47 @@ class OTPVerifiedMixin(_BehindDoors):
     otp_precheck: ClassVar[Precheck | None] = None
     otp_actions: ClassVar[Collection[str] | None] = None
 
+    action_map: dict[str, str]  # A ViewSet's, by method.
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse an ``otp_actions`` that matches nothing: it would verify nothing."""
         super().__init_subclass__(**kwargs)
-        if cls.otp_actions is None or not issubclass(cls, DjangoView):
+        if issubclass(cls, DjangoView):
+            cls._check_actions(cls.otp_actions)
+
+    @classmethod
+    def _check_actions(cls, actions: Collection[str] | None) -> None:
+        name = cls.__name__
+        if actions is None:
             return
-        if isinstance(cls.otp_actions, str):
-            raise TypeError(f"{cls.__name__}.otp_actions is a str; name the actions in a list or a set.")
+        if isinstance(actions, str):
+            raise TypeError(f"{name}.otp_actions is a str; name the actions in a list or a set.")
         if not issubclass(cls, ViewSetMixin):
-            raise TypeError(f"{cls.__name__}.otp_actions is for a ViewSet: no other view has actions. Remove it.")
-        unknown = sorted(name for name in cls.otp_actions if not hasattr(cls, name))
+            raise TypeError(f"{name}.otp_actions is for a ViewSet: no other view has actions. Remove it.")
+        if not actions:
+            raise TypeError(f"{name}.otp_actions names no action: nothing would be verified. Remove it to verify all.")
+        unknown = sorted(action for action in actions if not hasattr(cls, action))
         if unknown:
-            raise TypeError(f"{cls.__name__}.otp_actions names {', '.join(unknown)}, which {cls.__name__} has not.")
+            raise TypeError(f"{name}.otp_actions names {', '.join(unknown)}, which {name} has not.")
+
+    @classmethod
+    def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
+        """Refuse a view that would verify nothing; the routes of a ViewSet one by one may."""
+        cls._check_actions(initkwargs.get("otp_actions"))
+        if iscoroutinefunction(cls.otp_precheck):
+            hide_locals(cls.otp_precheck)
+        view = super().as_view(*args, **initkwargs)
+        if not issubclass(cls, ViewSetMixin):
+            refuse_if_safe(view, cls._dispatch())
+        return view
 
     def _otp_doors(self) -> tuple[Door, ...]:
-        required = self.otp_actions is None or getattr(self, "action", None) in self.otp_actions
-        return (*super()._otp_doors(), VerifyingDoor(self.otp_purpose, self.otp_precheck, required=required))
+        return (*super()._otp_doors(), VerifyingDoor(self.otp_purpose, self.otp_precheck, required=self._is_required()))
+
+    def _is_required(self) -> bool:
+        if self.otp_actions is None:
+            return True
+        # Not self.action: DRF sets it before a request of the project's own can have another method.
+        action = self.action_map.get((self.request.method or "").lower())
+        # DRF's partial_update() is an update() by another method.
+        return action in self.otp_actions or (action == "partial_update" and "update" in self.otp_actions)

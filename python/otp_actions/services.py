@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
@@ -46,6 +46,7 @@ __all__ = [
     "arevoke_otp",
     "avalidate_otp",
     "averify_otp",
+    "canonical_identifier",
     "decrypt_context",
     "encrypt_context",
     "generate_decoy",
@@ -93,6 +94,10 @@ _encode_json: Final = c_make_encoder(None, _refuse, encode_basestring, None, ":"
 _decode_json: Final = json.JSONDecoder().raw_decode
 
 
+_METADATA_TOO_DEEP: Final = gettext_noop("Metadata is nested deeper than %(depth)d levels.")
+_METADATA_NOT_JSON: Final = gettext_noop("Metadata is not JSON: it holds %(kind)s.")
+
+
 def _to_json(value: object, depth: int, too_deep: str, not_json: str) -> str:
     """Return *value* as compact JSON; the two messages say what was wrong with it."""
     try:
@@ -109,12 +114,7 @@ def _to_json(value: object, depth: int, too_deep: str, not_json: str) -> str:
 
 
 def _metadata_json(metadata: object) -> str:
-    text = _to_json(
-        metadata,
-        _core.MAX_METADATA_DEPTH,
-        gettext_noop("Metadata is nested deeper than %(depth)d levels."),
-        gettext_noop("Metadata is not JSON: it holds %(kind)s."),
-    )
+    text = _to_json(metadata, _core.MAX_METADATA_DEPTH, _METADATA_TOO_DEEP, _METADATA_NOT_JSON)
     size = len(text) if text.isascii() else len(text.encode())
     if size > _core.MAX_METADATA_SIZE:
         raise OTPException(
@@ -143,6 +143,7 @@ _CANNOT_OPEN: Final = gettext_noop(
 # --- Any JSON object under our key ----------------------------------------------------------------------------------
 
 
+@sensitive_variables()
 def encrypt_context(context: Mapping[str, Any], *, now: int | None = None) -> str:
     """Seal any JSON object as a Fernet token.
 
@@ -172,6 +173,7 @@ def encrypt_context(context: Mapping[str, Any], *, now: int | None = None) -> st
         raise _too_big() from None
 
 
+@sensitive_variables()
 def decrypt_context(encrypted_context: str) -> dict[str, Any]:
     """Open a token and return the JSON object in it. Judges nothing: no expiry, no purpose, no count.
 
@@ -186,7 +188,8 @@ def decrypt_context(encrypted_context: str) -> dict[str, Any]:
         )
     except (_core.InvalidToken, ValueError, RecursionError):
         raise OTPException(_CANNOT_OPEN) from None
-    if not isinstance(context, dict):
+    # How deep Python's own decoder goes depends on its version.
+    if not isinstance(context, dict) or not _core.is_nested_within(context, _core.MAX_METADATA_DEPTH + 1):
         raise OTPException(_CANNOT_OPEN)
     return context
 
@@ -231,35 +234,8 @@ def _explain(identifier: object, purpose: object, max_retries: object, length: o
     )
 
 
-def _issue(
-    settings: conf.Settings,
-    identifier: str | int | None,
-    metadata: Any,
-    max_retries: int | None,
-    length: int | None,
-    purpose: str,
-    now: float,
-    supersede: bool,
-) -> tuple[str, str]:
-    if max_retries is None:
-        max_retries = settings.max_retries
-    if length is None:
-        length = settings.length
-    if max_retries is True or length is True:  # To the core they would be 1.
-        raise _explain(identifier, purpose, max_retries, length)
-    text = None if metadata is None else _metadata_json(metadata)
-    issue = settings.keyring.issue
-    otp, session = settings.otp_expiry, settings.session_expiry
-    try:
-        issued = issue(identifier, text, purpose, length, max_retries, now, otp, session, 0)
-        if supersede:  # Only now that nothing is wrong with the arguments; the first one is nobody's.
-            instant = _advance_epoch(settings, identifier, purpose, now, ledger_for(settings))
-            issued = issue(identifier, text, purpose, length, max_retries, now, otp, session, instant)
-    except (TypeError, ValueError):
-        raise _explain(identifier, purpose, max_retries, length) from None
-    except _core.ContextTooBig:
-        raise _too_big() from None
-    return issued
+#: Is shown every code, its context, and whom and what they are for. ``otp_actions.testing`` sets it, nobody else.
+_witness: Callable[[str, str, str | int | None, str], None] | None = None
 
 
 def generate_otp(
@@ -296,9 +272,33 @@ def generate_otp(
     """
     settings = conf.current()
     now = time.time() if now is None else _precise(now)
-    issued = _issue(settings, identifier, metadata, max_retries, length, purpose, now, supersede)
-    if signals.is_observed("generated"):
-        _tell("generated", settings, issued[1], request, int(now))
+    if max_retries is None:
+        max_retries = settings.max_retries
+    if length is None:
+        length = settings.length
+    if max_retries is True or length is True:  # To the core they would be 1.
+        raise _explain(identifier, purpose, max_retries, length)
+    text = None if metadata is None else _metadata_json(metadata)
+    keyring, otp, session = settings.keyring, settings.otp_expiry, settings.session_expiry
+    instant = 0
+    try:
+        if supersede:
+            # For its errors: the epoch is moved only when nothing is wrong with the arguments. The code is nobody's.
+            keyring.issue(identifier, text, purpose, length, max_retries, now, otp, session, instant)
+            instant = _advance_epoch(settings, identifier, purpose, now, ledger_for(settings))
+        issued = keyring.issue(identifier, text, purpose, length, max_retries, now, otp, session, instant)
+    except (TypeError, ValueError):
+        raise _explain(identifier, purpose, max_retries, length) from None
+    except _core.ContextTooBig:
+        raise _too_big() from None
+    try:
+        if _witness is not None:
+            _witness(*issued, identifier, purpose)
+        if signals.is_observed("generated"):
+            _tell("generated", settings, issued[1], request, int(now))
+    except BaseException:
+        issued = ("", "")  # As in verify_otp.
+        raise
     return issued
 
 
@@ -329,23 +329,40 @@ def generate_decoy(
     text = None if metadata is None else _metadata_json(metadata)
     issue = settings.keyring.issue_decoy
     otp, session = settings.otp_expiry, settings.session_expiry
+    instant = 0
     try:
-        context = issue(identifier, text, purpose, max_retries, now, otp, session, 0)
         if supersede:
+            issue(identifier, text, purpose, max_retries, now, otp, session, instant)  # For its errors, as above.
             instant = _advance_epoch(settings, identifier, purpose, now, ledger_for(settings))
-            context = issue(identifier, text, purpose, max_retries, now, otp, session, instant)
+        context = issue(identifier, text, purpose, max_retries, now, otp, session, instant)
     except (TypeError, ValueError):
         raise _explain(identifier, purpose, max_retries, settings.length) from None
     except _core.ContextTooBig:
         raise _too_big() from None
     if signals.is_observed("generated"):
-        _tell("generated", settings, context, request, int(now), reason="DECOY")
+        _tell("generated", settings, context, request, int(now), "DECOY")
     return context
+
+
+def canonical_identifier(identifier: str) -> str:
+    """Return the one form of all spellings of *identifier* that budgets, throttles and revocations take for the same.
+
+    Compare with it what a database finds: that may take more for the same, and whoever is reached by a spelling of his
+    address that counts for itself can be guessed at once more for each.
+
+    Raises:
+        OTPException: It has no UTF-8 form.
+    """
+    try:
+        return str(conf.current().rules.canonical(identifier))
+    except ValueError:
+        raise _explain(identifier, "", 0, _core.MIN_CODE_LENGTH) from None
 
 
 # --- Tell ------------------------------------------------------------------------------------------------------------
 
 
+@sensitive_variables()
 def _occurrence(
     event: str, settings: conf.Settings, context: object, request: HttpRequest | None, now: int, reason: str
 ) -> signals.Occurrence:
@@ -378,26 +395,24 @@ def _seen(
     )
 
 
+@sensitive_variables()
 def _tell(
-    event: str,
-    settings: conf.Settings,
-    context: object,
-    request: HttpRequest | None,
-    now: int,
-    *,
-    reason: str = "",
-    recorded: bool = False,
+    event: str, settings: conf.Settings, context: object, request: HttpRequest | None, now: int, reason: str = ""
 ) -> None:
-    occurrence = _occurrence(event, settings, context, request, now, reason)
-    signals.tell(replace(occurrence, recorded=recorded) if recorded else occurrence, request)
+    signals.tell(_occurrence(event, settings, context, request, now, reason), request)
 
 
+@sensitive_variables()
 def _tell_refused(
     error: OTPException, settings: conf.Settings, context: object, request: HttpRequest | None, now: int
 ) -> None:
     event = "exhausted" if isinstance(error, (MaxRetriesExceededException, OTPThrottledException)) else "failed"
     if signals.is_observed(event):
-        _tell(event, settings, context, request, now, reason=error.code)
+        _tell(event, settings, context, request, now, error.code)
+
+
+def _records(ledger: Ledger) -> bool:
+    return ledger.transactional and signals.record is not None
 
 
 class _Recording:
@@ -407,33 +422,32 @@ class _Recording:
         self.take = ledger.take
         self.give_back = ledger.give_back
         self._advance = ledger.advance
-        self._occurrence: signals.Occurrence | None = occurrence
+        self._occurrence = occurrence
 
     def advance(self, mark: LedgerKey, value: int, *, ttl: int, now: int, release: tuple[Release, ...] = ()) -> bool:
-        moved = self._advance(mark, value, ttl=ttl, now=now, release=release, event=self._record())
-        if moved:
-            self._occurrence = None
+        event = None if self._occurrence.recorded else self._record
+        moved = self._advance(mark, value, ttl=ttl, now=now, release=release, event=event)
+        if moved and event is not None:
+            self._occurrence = replace(self._occurrence, recorded=True)
         return moved
 
-    @property
-    def is_done(self) -> bool:
-        return self._occurrence is None
+    def tell(self, request: HttpRequest | None) -> None:
+        """Tell what happened. Nothing was recorded if nothing was marked, as where ``OTP_SINGLE_USE`` is off."""
+        signals.tell(self._occurrence, request)
 
-    def _record(self) -> Callable[[object], None] | None:
-        occurrence, record = self._occurrence, signals.record
-        if occurrence is None or record is None:
-            return None
-        return lambda connection: record(occurrence, connection)
+    def _record(self, connection: Any) -> Iterable[tuple[str, Sequence[Any]]]:
+        return () if signals.record is None else signals.record(self._occurrence, connection)
 
 
-def _records(ledger: Ledger) -> bool:
-    """Say whether what is marked in *ledger* is to be written in the same transaction."""
-    return ledger.transactional and signals.record is not None
-
-
-def _is_recorded(core: object) -> bool:
-    """Say whether *core* has written its occurrence. Nothing is marked where ``OTP_SINGLE_USE`` is off."""
-    return isinstance(core, _Recording) and core.is_done
+@sensitive_variables()
+def _tell_done(
+    core: object, event: str, settings: conf.Settings, context: object, request: HttpRequest | None, now: int
+) -> None:
+    """Tell what *core* has just marked."""
+    if isinstance(core, _Recording):
+        core.tell(request)
+    else:
+        _tell(event, settings, context, request, now)
 
 
 def _network(settings: conf.Settings, request: HttpRequest | None) -> str | None:
@@ -446,6 +460,7 @@ def _network(settings: conf.Settings, request: HttpRequest | None) -> str | None
 # --- Verify ---------------------------------------------------------------------------------------------------------
 
 
+@sensitive_variables()
 def _typed(otp: object) -> str:
     """Return what the user typed, in the form codes are made in; raise unless it counts as an attempt."""
     if isinstance(otp, str):
@@ -536,30 +551,37 @@ def verify_otp(
         InvalidOTPException: The code is wrong. Counted; ``new_context`` carries the count.
         OTPUnavailableException: The ledger cannot tell. Nothing is accepted.
     """
-    settings = conf.current()
-    now = int(time.time()) if now is None else _moment(now)
-    code = _typed(otp)
-    ledger = ledger_for(settings)
-    core: Any = ledger.core
-    if _records(ledger):
-        core = _Recording(ledger, _occurrence("verified", settings, encrypted_context, request, now, ""))
     try:
-        result = settings.keyring.verify(
-            encrypted_context, code, purpose, now, settings.rules, _network(settings, request), core
-        )
-    except (_core.InvalidToken, _core.LedgerFull) as problem:
-        error = _failure(problem, encrypted_context)
-    else:
-        if isinstance(result, dict):
-            metadata = result["metadata"]
-            if metadata is not None:
-                result["metadata"] = _decode_json(metadata)[0]
-            if signals.is_observed("verified"):
-                _tell("verified", settings, encrypted_context, request, now, recorded=_is_recorded(core))
-            return result
-        error = _rejection(*result)
-    _tell_refused(error, settings, encrypted_context, request, now)
-    raise error
+        settings = conf.current()
+        now = int(time.time()) if now is None else _moment(now)
+        # What nearly everybody types needs no second look.
+        code = otp if type(otp) is str and len(otp) <= _MAX_TYPED and otp.isascii() and otp.isdigit() else _typed(otp)
+        ledger = ledger_for(settings)
+        core: Any = ledger.core
+        if _records(ledger):
+            core = _Recording(ledger, _occurrence("verified", settings, encrypted_context, request, now, ""))
+        network = None if settings.ip_budget is None else _network(settings, request)
+        try:
+            result = settings.keyring.verify(encrypted_context, code, purpose, now, settings.rules, network, core)
+        except (_core.InvalidToken, _core.ContextTooBig, _core.LedgerFull) as problem:
+            error = _failure(problem, encrypted_context)
+        else:
+            if isinstance(result, dict):
+                metadata = result["metadata"]
+                if metadata is not None:
+                    result["metadata"] = _decode_json(metadata)[0]
+                if signals.is_observed("verified"):
+                    _tell_done(core, "verified", settings, encrypted_context, request, now)
+                return result
+            error = _rejection(*result)
+        _tell_refused(error, settings, encrypted_context, request, now)
+        raise error
+    except BaseException:
+        # Error reports show what the frames of a traceback hold. sensitive_variables() hides that from Django's alone,
+        # and costs each call, not only this one.
+        otp = code = encrypted_context = ""
+        result = None
+        raise
 
 
 def validate_otp(
@@ -575,10 +597,15 @@ def validate_otp(
     Raises:
         OTPException: As :func:`verify_otp`; there is no ``False``.
     """
-    verify_otp(otp, encrypted_context, purpose=purpose, request=request, now=now)
+    try:
+        verify_otp(otp, encrypted_context, purpose=purpose, request=request, now=now)
+    except BaseException:
+        otp = encrypted_context = ""  # As in verify_otp.
+        raise
     return True
 
 
+@sensitive_variables()
 def increment_retry_count(encrypted_context: str, *, request: HttpRequest | None = None, now: int | None = None) -> str:
     """Count one attempt without comparing anything, and return the context that carries the new count.
 
@@ -594,7 +621,7 @@ def increment_retry_count(encrypted_context: str, *, request: HttpRequest | None
         verdict, context, number = settings.keyring.count_attempt(
             encrypted_context, now, settings.rules, _network(settings, request), ledger_for(settings).core
         )
-    except (_core.InvalidToken, _core.LedgerFull) as problem:
+    except (_core.InvalidToken, _core.ContextTooBig, _core.LedgerFull) as problem:
         error = _failure(problem, encrypted_context)
     else:
         if context is not None:
@@ -613,6 +640,7 @@ def _remembering(ledger: Ledger) -> Ledger:
     return ledger
 
 
+@sensitive_variables()
 def revoke_otp(encrypted_context: str, *, request: HttpRequest | None = None, now: int | None = None) -> None:
     """Make a challenge worthless from now on, whatever context of it a client holds. Doing it twice is fine.
 
@@ -631,7 +659,7 @@ def revoke_otp(encrypted_context: str, *, request: HttpRequest | None = None, no
     except (_core.InvalidToken, _core.LedgerFull) as error:
         raise _failure(error, encrypted_context) from None
     if newly and signals.is_observed("revoked"):
-        _tell("revoked", settings, encrypted_context, request, now, recorded=_is_recorded(core))
+        _tell_done(core, "revoked", settings, encrypted_context, request, now)
 
 
 def revoke_identifier(
@@ -655,8 +683,10 @@ def revoke_identifier(
     occurrence = _seen("revoked", settings, "", identifier, purpose, request, int(now), "IDENTIFIER")
     core = _Recording(ledger, occurrence) if _records(ledger) else ledger
     _advance_epoch(settings, identifier, purpose, now, core)
-    if signals.is_observed("revoked"):
-        signals.tell(replace(occurrence, recorded=_is_recorded(core)), request)
+    if isinstance(core, _Recording):
+        core.tell(request)
+    else:
+        signals.tell(occurrence, request)
 
 
 def _advance_epoch(

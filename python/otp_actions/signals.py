@@ -8,7 +8,7 @@ key.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,8 +54,8 @@ class Occurrence:
     recorded: bool = False
 
 
-#: Writes an occurrence over a ledger's own database connection. Set by ``otp_actions.audit``.
-record: Callable[[Occurrence, Any], None] | None = None
+#: Returns the SQL that records an occurrence over a ledger's own database connection. Set by ``otp_actions.audit``.
+record: Callable[[Occurrence, Any], Iterable[tuple[str, Sequence[Any]]]] | None = None
 
 _EVENTS: Final[dict[str, tuple[Signal, int]]] = {
     "generated": (otp_generated, logging.INFO),

@@ -1,201 +1,126 @@
-"""``make bench``: ratios measured interleaved in one process, beside the gates. Exit status 1 if a gate is missed.
+"""``make bench``: every section in a process of its own, one table, and the exit status 1 if a gate is missed.
 
-Absolute times drift on shared machines, so nothing is judged by them: every gate is a ratio of two things that were
-measured in turns, a few hundred calls each, in this very run.
+    make bench                                       everything, three to five minutes
+    make bench ONLY=services,drf                     these sections; the others keep their last figures in the report
+    make bench PLOT=docs/images/performance.svg      and write the plot there too
+
+Beside the table there are build/reports/bench.json, .txt and .svg, of all sections measured so far.
 """
 
 from __future__ import annotations
 
-import gc
+import argparse
 import json
 import platform
-import statistics
+import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import django
-from baseline import Baseline, Wrong
-from django.conf import settings
-from django.test import override_settings
 
-from otp_actions.__main__ import generate_key
-from otp_actions.exceptions import InvalidOTPException
-from otp_actions.services import generate_otp, verify_otp
+from benchmarks.measuring import ROOT, Row, verdict
+from benchmarks.plot import plot
 
-REPORT = Path(__file__).resolve().parents[2] / "build" / "reports" / "bench.json"
-ROUNDS, WARM_UP, CALLS = 60, 5, 300
-EMAIL = "ada.lovelace@example"  # 20 characters
-METADATA = {"user_id": 4711, "next": "/account/settings/", "device": "Firefox on Linux", "scope": ["read", "pay"]}
-
-
-class Piece(NamedTuple):
-    """Something to time: ``call(*make())``, with what ``make`` does left out."""
-
-    make: Callable[[], tuple[Any, ...]]
-    call: Callable[..., Any]
-    ledger: str | None = "process"
-
-
-class Goal(NamedTuple):
-    """One line of the table: how many times faster than the baseline."""
-
-    text: str
-    ours: str
-    theirs: str
-    gate: float
-    aim: float
-
-
-def without(error: type[Exception], function: Callable[..., Any], *args: Any) -> None:
-    """Call *function*, which is meant to raise *error*."""
-    try:
-        function(*args)
-    except error:
-        return
-    raise AssertionError("a wrong code was accepted")
-
-
-def wrong(issued: tuple[str, str]) -> tuple[str, str]:
-    """Return *issued* with another code."""
-    code, context = issued
-    return code[:-1] + str((int(code[-1]) + 1) % 10), context
-
-
-def pieces(baseline: Baseline) -> dict[str, Piece]:
-    """Return everything that is timed."""
-    table = {}
-    for name, metadata in (("", None), (" with 100 B", METADATA)):
-        theirs = partial(baseline.generate, EMAIL, metadata)
-        ours = partial(generate_otp, EMAIL, metadata)
-        table[f"baseline generate{name}"] = Piece(tuple, theirs)
-        table[f"baseline verify{name}"] = Piece(theirs, baseline.verify)
-        table[f"process generate{name}"] = Piece(tuple, ours)
-        table[f"process verify{name}"] = Piece(ours, verify_otp)
-        table[f"none generate{name}"] = Piece(tuple, ours, None)
-        table[f"none verify{name}"] = Piece(ours, verify_otp, None)
-    table["baseline wrong code"] = Piece(
-        lambda: wrong(baseline.generate(EMAIL)), partial(without, Wrong, baseline.verify)
-    )
-    table["process wrong code"] = Piece(
-        lambda: wrong(generate_otp(EMAIL)), partial(without, InvalidOTPException, verify_otp)
-    )
-    return table
-
-
-GOALS = [
-    Goal("generate_otp, ledger None", "none generate", "baseline generate", 14, 24),
-    Goal("verify_otp, ledger None", "none verify", "baseline verify", 14, 24),
-    Goal('generate_otp, ledger "process"', "process generate", "baseline generate", 11, 20),
-    Goal('verify_otp, ledger "process"', "process verify", "baseline verify", 11, 20),
-    Goal("generate_otp, 100 B metadata", "process generate with 100 B", "baseline generate with 100 B", 7, 15),
-    Goal("verify_otp, 100 B metadata", "process verify with 100 B", "baseline verify with 100 B", 7, 15),
-]
-
-
-def measure(table: dict[str, Piece]) -> dict[str, list[float]]:
-    """Return the microseconds per call of each piece, one number a round, taken in turns."""
-    samples: dict[str, list[float]] = {name: [] for name in table}
-    for turn in range(ROUNDS + WARM_UP):
-        for name, piece in table.items():
-            with override_settings(OTP_LEDGER=piece.ledger):
-                work = [piece.make() for _ in range(CALLS)]
-                piece.call(*piece.make())  # The settings are read afresh here, outside the clock.
-                call = piece.call
-                gc.disable()
-                start = time.perf_counter_ns()
-                for args in work:
-                    call(*args)
-                took = time.perf_counter_ns() - start
-                gc.enable()
-            if turn >= WARM_UP:
-                samples[name].append(took / CALLS / 1000)
-        if sys.stderr.isatty():
-            print(f"\r  {turn + 1} of {ROUNDS + WARM_UP} rounds ", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
-    return samples
-
-
-def shared() -> dict[str, Any]:
-    """Return the rows of the ledgers that hosts share, see ``shared.py``."""
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("shared.py")], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        return {"rows": [], "missing": {"Redis and PostgreSQL": "shared.py failed, see above"}}
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
-def p95(values: list[float]) -> float:
-    """Return the value that 95 % of *values* do not exceed."""
-    return statistics.quantiles(values, n=20)[-1]
+#: Each is the module of that name, in the order of the table.
+SECTIONS = {
+    "core": "The C++ core, and OpenSSL alone",
+    "services": "The services, and the pure-Python algorithm",
+    "rings": "Rings of several keys",
+    "threads": "Threads",
+    "drf": "A DRF view",
+    "memory": "Size and memory",
+    "ledgers": "Each ledger, one client",
+    "redis": "The Redis ledger, and its commands alone",
+    "postgres": "The database ledger, and its SQL alone",
+}
+REPORTS = ROOT / "build" / "reports"
 
 
 def machine() -> str:
-    """Return one line about where this ran."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return f"{model}; Python {platform.python_version()}, Django {django.__version__}"
+    """Return one line about where this runs."""
+    try:
+        found = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = []
+    cpu = f"{len(found)} x {found[0]}" if found else platform.processor() or platform.machine()
+    return f"{cpu}; {platform.system()}; Python {platform.python_version()}, Django {django.__version__}"
+
+
+def measure(section: str) -> dict[str, Any] | None:
+    """Run *section* and return what it reports; None if it failed, and has said why."""
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{section}"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        return None
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {"machine": machine(), "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC", **found}
+
+
+def microseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} us" if value < 100 else f"{value:.0f} us"
+
+
+def line(one: Row) -> str:
+    """Return *one* as a line of the table."""
+    value = "" if one["value"] is None else f"{one['value']:.{0 if one['unit'] == ' B' else 2}f}{one['unit']}"
+    sign = "" if one["gate"] is None else "<=" if one["aim"] < one["gate"] else ">="
+    gate, aim = (f"{sign}{one[name]}{one['unit'].strip()}" if sign else "" for name in ("gate", "aim"))
+    cells = f"{microseconds(one['ours']):>10}{microseconds(one['other']):>11}{value:>11}{gate:>9}{aim:>9}"
+    return f"{one['text']:50}{cells}  {verdict(one)}".rstrip()
+
+
+def table(section: str, found: dict[str, Any]) -> str:
+    """Return what was found for *section* as text."""
+    head = f"{SECTIONS[section]:50}{'ours':>10}{'other':>11}{'ratio':>11}{'gate':>9}{'aim':>9}"
+    absent = [f"NOT MEASURED: {name}: {reason}" for name, reason in found["missing"].items()]
+    return "\n".join([head, *map(line, found["rows"]), *absent]) + "\n"
+
+
+def save(report: dict[str, Any], destination: Path | None) -> None:
+    """Write *report* as JSON, text and picture."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / "bench.json").write_text(json.dumps(report, indent=2))
+    machines: dict[str, list[str]] = {}
+    for section, found in report.items():
+        machines.setdefault(f"{found['machine']}; {found['date'][:10]}", []).append(table(section, found))
+    (REPORTS / "bench.txt").write_text("\n".join(f"{name}\n\n" + "\n".join(of) for name, of in machines.items()))
+    picture = plot(report)
+    for path in (REPORTS / "bench.svg", destination):
+        if path is not None and picture is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(picture)
+    if destination is not None and picture is None:
+        print("bench: no plot yet; it needs the sections services and ledgers")
 
 
 def main() -> int:
-    settings.configure(
-        SECRET_KEY="benchmark", INSTALLED_APPS=["otp_actions"], OTP_SIGNING_KEY=generate_key(), USE_I18N=True
-    )
-    django.setup()
-    samples = measure(pieces(Baseline(settings.OTP_SIGNING_KEY.encode())))
-    median = {name: statistics.median(values) for name, values in samples.items()}
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="", help=f"sections, separated by commas: {','.join(SECTIONS)}")
+    parser.add_argument("--plot", type=Path, help="write the plot here too")
+    options = parser.parse_args()
+    chosen = [name for name in options.only.split(",") if name] or list(SECTIONS)
+    if unknown := [name for name in chosen if name not in SECTIONS]:
+        parser.error(f"no such section: {', '.join(unknown)}. There are {','.join(SECTIONS)}.")
 
-    rows = [(*goal, median[goal.ours], median[goal.theirs], median[goal.theirs] / median[goal.ours]) for goal in GOALS]
-    for name in ("generate", "verify"):
-        ours = p95(samples[f"process {name}"])
-        theirs = median[f"baseline {name}"]
-        rows.append((f"p95 of {name}_otp to baseline's median", "", "", 15, 25, ours, theirs, theirs / ours))
-
-    print(machine())
-    print(f"{'':40}{'ours':>10}{'baseline':>12}{'ratio':>9}{'gate':>7}{'aim':>6}")
-    for text, _, _, gate, aim, ours, theirs, ratio in rows:
-        mark = "missed" if ratio < gate else "aim" if ratio >= aim else "ok"
-        print(f"{text:40}{ours:8.2f}us{theirs:10.2f}us{ratio:8.1f}x{gate:6}x{aim:5}x  {mark}")
-    ours, theirs = median["process wrong code"], median["baseline wrong code"]
-    print(f"{'a wrong code (no gate)':40}{ours:8.2f}us{theirs:10.2f}us{theirs / ours:8.1f}x")
-    size = len(generate_otp(EMAIL)[1])
-    mark = "aim" if size <= 512 else "ok" if size <= 560 else "missed"
-    print(f"{'context, 20-character e-mail':40}{size:8} B{'':20}{'<=560':>7}{'<=512':>7}  {mark}")
-    missed = [row[0] for row in rows if row[-1] < row[3]] + (["context size"] if size > 560 else [])
-
-    hosts = shared()
-    print(f"\n{'':56}{'ours':>10}{'bare':>12}{'ratio':>9}{'gate':>7}{'aim':>6}")
-    for row in hosts["rows"]:
-        # A ratio of times should be small, one of throughputs large.
-        small = row["gate"] > 1
-        worse = (lambda ratio, bound: ratio > bound) if small else (lambda ratio, bound: ratio < bound)
-        bad = worse(row["ratio"], row["gate"])
-        mark = "missed" if bad else "ok" if worse(row["ratio"], row["aim"]) else "aim"
-        missed += [row["text"]] if bad else []
-        print(
-            f"{row['text']:56}{row['ours']:8.1f}us{row['bare']:10.1f}us{row['ratio']:8.2f}x{row['gate']:6}x"
-            f"{row['aim']:5}x  {mark}"
-        )
-    for name, reason in hosts["missing"].items():
-        print(f"NOT MEASURED: {name}: {reason}")
-
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine(), "median_us": median, "context_size": size, "shared": hosts, "missed": missed}
-    REPORT.write_text(json.dumps(report, indent=2))
-    print(f"bench: {'missed: ' + ', '.join(missed) if missed else 'every gate is met'}")
+    print(machine(), flush=True)
+    earlier = REPORTS / "bench.json"
+    report = json.loads(earlier.read_text()) if options.only and earlier.exists() else {}
+    missed = []
+    for section in SECTIONS:
+        if section not in chosen:
+            continue
+        report.pop(section, None)
+        found = measure(section)
+        if found is None:
+            missed.append(f"the section {section} failed")
+            continue
+        report[section] = found
+        missed += [one["text"].strip() for one in found["rows"] if verdict(one) == "missed"]
+        print("\n" + table(section, found), end="", flush=True)
+    save({section: report[section] for section in SECTIONS if section in report}, options.plot)
+    print(f"\nbench: {'missed: ' + '; '.join(missed) if missed else 'every gate that was measured is met'}")
     return 1 if missed else 0
 
 

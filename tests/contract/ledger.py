@@ -41,10 +41,10 @@ class LedgerContract:
     def take(self, ledger, *buckets, limit=3, ttl=TTL, unless=(), now=NOW):
         return ledger.take(tuple(claim(bucket, limit, ttl) for bucket in buckets), unless=unless, now=now)
 
-    def give_back(self, ledger, taken, bucket, *, now=NOW, units=1):
+    def give_back(self, ledger, taken, bucket, *, now=NOW, **units):
         """Give back what *taken* took of *bucket*, or try to, if that is nothing."""
         which = next((one for one in taken.claims if one[0] == bucket), claim(bucket))
-        ledger.give_back(taken, which, now=now, units=units)
+        ledger.give_back(taken, which, now=now, **units)
 
     def count(self, ledger, bucket, *, now=NOW):
         """Return what *bucket* holds, seen through one more unit that is given back at once."""

@@ -57,6 +57,13 @@ class Unreachable(DictLedger):
         raise OTPUnavailableException(retry_after=8)
 
 
+class Broken(DictLedger):
+    """Cannot be made."""
+
+    def __init__(self):
+        raise ConnectionError("redis://:a password@localhost")
+
+
 class Takes(Unreachable):
     """Can count, but not mark."""
 
@@ -121,6 +128,7 @@ def test_what_a_subclass_of_our_ledger_overrides_is_heeded(comparisons):
         ("math.pi", "cannot be imported and called"),
         (f"{HERE}.not_a_class", "not a subclass of otp_actions.ledgers.Ledger"),
         (f"{HERE}.an_instance", "cannot be imported and called"),
+        (f"{HERE}.Broken", "cannot be imported and called: ConnectionError"),
         (f"{HERE}.Abstract", f"OTP_LEDGER = '{HERE}.Abstract'"),
     ],
 )
@@ -132,3 +140,4 @@ def test_dotted_path_that_is_no_ledger_is_a_setting_error(path, reason):
     assert caught.value.check_id == "otp_actions.E008"
     assert reason in str(caught.value)
     assert repr(path) in str(caught.value)
+    assert "a password" not in str(caught.value)

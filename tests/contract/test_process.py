@@ -93,3 +93,27 @@ def test_misuse_is_a_value_error_and_counts_nothing(ledger, call):
     with pytest.raises(ValueError, match=r"."):
         call(ledger)
     assert ledger.core.size == 0
+
+
+@pytest.mark.parametrize(
+    ("claims", "unless"),
+    [
+        (((key(), 3),), ()),
+        ((key(),), ()),
+        ((), ((key(), 1, 1),)),
+        (((key(), 1, TTL),) * 9, ()),
+        (((b"short", 1, TTL),), ()),
+        (((key(), "1", TTL),), ()),
+    ],
+)
+def test_what_is_no_claim_is_an_error_and_counts_nothing(ledger, claims, unless):
+    with pytest.raises((TypeError, ValueError)):
+        ledger.take(claims, unless=unless, now=NOW)
+    assert ledger._table.size == 0
+
+
+@pytest.mark.parametrize("release", [((key(), 1),), (((key(), 3), 1),), (((key(), 3, TTL),),)])
+def test_what_is_no_release_is_an_error_and_moves_no_mark(ledger, release):
+    with pytest.raises(ValueError, match=r"a (claim|release)"):
+        ledger.advance(key("m"), 1, ttl=TTL, now=NOW, release=release)
+    assert ledger._table.size == 0

@@ -11,7 +11,8 @@ from otp_actions import _core, conf, exceptions, services
 from otp_actions.http.errors import body_of, status_of
 
 SETTINGS = ROOT / "docs/settings.md"
-ERRORS = ROOT / "docs/errors.md"
+ERRORS = ROOT / "docs/error-handling.md"
+INSTALLATION = ROOT / "docs/installation.md"
 README = ROOT / "README.md"
 TOKEN_FORMAT = ROOT / "docs/token-format.md"
 PACKAGE = ROOT / "python/otp_actions"
@@ -116,6 +117,21 @@ def test_make_targets_exist(page):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:`|^\$ )make ([a-z]+)", page.read_text(), re.MULTILINE)
     assert set(named) <= targets
+
+
+@pytest.mark.parametrize(
+    ("package", "classifier"), [("Python", "Programming Language :: Python"), ("Django", "Framework :: Django")]
+)
+def test_supported_versions_are_those_of_the_classifiers(package, classifier):
+    (row,) = rows_of(INSTALLATION, package)
+    known = re.findall(rf'"{classifier} :: (\d+\.\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert row[1] == ", ".join(known)
+
+
+def test_changelog_and_installation_name_the_openssl_of_the_wheels():
+    version = re.search(r"^version=(\S+)$", (ROOT / "tools/build_openssl.sh").read_text(), re.MULTILINE)[1]
+    assert f"OpenSSL {version};" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"OpenSSL {version} " in INSTALLATION.read_text()
 
 
 def test_paths_of_the_tree_exist():

@@ -5,130 +5,24 @@ file of a small project around ``projects.minimal``; blocks of the same file are
 to the end of the page; ``shop/test*.py`` run under pytest in a process of their own, as a reader would run them.
 """
 
-import importlib
+import itertools
 import json
-import os
 import re
 import struct
-import subprocess
 import sys
-from pathlib import Path
+from urllib.request import urlopen
 
+import django
 import pytest
 from django.core import mail
-from django.core.cache import cache
 from django.test import Client
 from django.utils import translation
 
 from docs.pages import ROOT, blocks_of, name_of, pages_with
-from otp_actions import signals, testing
-from otp_actions.__main__ import generate_key
+from otp_actions import testing
 
-#: The one place for names that snippets use without defining them. None do so far.
-SUPPLIED = {}
-
-#: Commands in consoles that are not run here. `make` targets and files are checked elsewhere.
-NOT_RUN = re.compile(r"(make|pip install|\.venv/bin/python -m pytest|cmake|ctest) ?")
-
-MANAGE = """
-import os, sys
-from django.core.management import execute_from_command_line
-os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
-execute_from_command_line(sys.argv)
-"""
-
-
-class Project:
-    """A directory that holds the files of one page."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.tests = []
-        (root / "shop").mkdir()
-        (root / "manage.py").write_text(MANAGE)
-        (root / "shop/__init__.py").touch()
-        (root / "shop/urls.py").write_text("urlpatterns = []\n")
-        self.settings = ""
-        self.add("shop/settings.py", "")
-
-    def add(self, name, text):
-        """Add *text* to the file *name*; to settings, as if at the end of a project's own."""
-        path = self.root / name
-        if name == "shop/settings.py":
-            self.settings += text
-            text = "from projects.minimal.settings import *\n" + self.settings
-            text += '\nINSTALLED_APPS = list(dict.fromkeys(INSTALLED_APPS))\nROOT_URLCONF = "shop.urls"\n'
-        elif path.exists() and name != "shop/urls.py":
-            text = path.read_text() + text
-        path.write_text(text)
-        if re.match(r"shop/test\w*\.py", name) and name not in self.tests:
-            self.tests.append(name)
-
-    def load(self, name):
-        """Import the file *name* afresh and return the names in it."""
-        importlib.invalidate_caches()
-        module = name.removesuffix(".py").replace("/", ".")
-        for known in [known for known in sys.modules if known == "shop" or known.startswith("shop.")]:
-            del sys.modules[known]
-        return vars(importlib.import_module(module))
-
-    def run(self, *command):
-        """Run *command* in the project and return its output."""
-        env = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(self.root)]),
-            "OTP_SIGNING_KEY": generate_key(),
-        }
-        done = subprocess.run(
-            command, cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    yield Project(tmp_path)
-    for known in [known for known in sys.modules if known == "shop" or known.startswith("shop.")]:
-        del sys.modules[known]
-
-
-@pytest.fixture
-def play(project, monkeypatch, settings):
-    """Run the Python blocks of a page; return the namespace that they share."""
-    monkeypatch.setenv("OTP_SIGNING_KEY", generate_key())
-    cache.clear()
-
-    def run(page):
-        namespace = {"__name__": "snippets", **SUPPLIED}
-        for block in blocks_of(page, "python"):
-            if block.file is None:
-                # Blank lines before it, so that a traceback names the line of the page.
-                code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
-                exec(code, namespace)
-                continue
-            project.add(block.file, block.text)
-            if block.file in project.tests:
-                continue
-            names = project.load(block.file)
-            if block.file == "shop/settings.py":
-                for name, value in names.items():
-                    if name.startswith("OTP_") or name == "REST_FRAMEWORK":
-                        setattr(settings, name, value)
-            elif block.file == "shop/urls.py":
-                settings.ROOT_URLCONF = "shop.urls"
-            namespace.update({name: value for name, value in names.items() if not name.startswith("__")})
-        return namespace
-
-    told = (signals.otp_generated, signals.otp_verified, signals.otp_failed, signals.otp_exhausted, signals.otp_revoked)
-    receivers = [list(signal.receivers) for signal in told]
-    with testing.fresh_ledger():
-        yield run
-    for signal, before in zip(told, receivers, strict=True):  # What a page connects, it need not disconnect.
-        signal.receivers = before
-        signal.sender_receivers_cache.clear()
+#: Needs the packages that it is about: ``test_integrations.py`` runs it.
+INTEGRATIONS = ROOT / "docs/integrations.md"
 
 
 def exchange(request_path, verify_path):
@@ -152,30 +46,14 @@ EXCHANGE = [(400, "INVALID_OTP"), (200, {"confirmed": "ada@example.com"}), (410,
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
-def test_python_runs(page, play, project):
-    play(page)
-    if project.settings:
-        project.run(sys.executable, "manage.py", "check")
-    for name in project.tests:
-        output = project.run(
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"),
-            *("--rootdir", ".", "-c", os.devnull, "--ds", "shop.settings", name),
-        )
-        assert re.search(r"^\d+ passed", output, re.MULTILINE), output
+@pytest.mark.parametrize("page", [page for page in pages_with("python") if page != INTEGRATIONS], ids=name_of)
+def test_python_runs(page, run_python):
+    run_python(page)
 
 
-@pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
-def test_console_runs(page, project):
-    for block in blocks_of(page, "python"):
-        if block.file is not None:
-            project.add(block.file, block.text)
-    for block in blocks_of(page, "console"):
-        commands = re.findall(r"^\$ (.+?)(?:  +#.*)?$", block.text, re.MULTILINE)
-        assert commands, f"line {block.line} of {name_of(page)}: a console block without a command"
-        runnable = [command for command in commands if not NOT_RUN.match(command)]
-        if runnable:
-            project.run("sh", "-euc", "\n".join(runnable))
+@pytest.mark.parametrize("page", [page for page in pages_with("console") if page != INTEGRATIONS], ids=name_of)
+def test_console_runs(page, run_console):
+    run_console(page)
 
 
 @pytest.mark.parametrize("page", pages_with("json"), ids=name_of)
@@ -191,6 +69,45 @@ def test_json_parses(page):
 def test_functions_of_readme_serve_the_whole_exchange(play):
     play(ROOT / "README.md")
     assert exchange("/request-code/", "/confirm-email/") == EXCHANGE
+
+
+def test_curl_of_readme_is_answered_as_shown(project):
+    """By the server that the page starts; the code is read where a reader reads it."""
+    page = ROOT / "README.md"
+    for block in blocks_of(page, "python"):
+        if block.file is not None:
+            project.add(block.file, block.text)
+    console = "django.core.mail.backends.console.EmailBackend"
+    mail_is = {"MAILERS": {"default": {"BACKEND": console}}} if django.VERSION >= (6, 1) else {"EMAIL_BACKEND": console}
+    project.add("shop/settings.py", "".join(f"{name} = {value!r}\n" for name, value in mail_is.items()))
+    (block,) = [block for block in blocks_of(page, "console") if "curl" in block.text]
+    serve, *exchanges = re.findall(r"^\$ (.+)(?:\n([^$].*))?", block.text, re.MULTILINE)
+    with project.start(*serve[0].replace("python", sys.executable, 1).split(), "--noreload", "0") as server:
+        try:
+            printed = ""
+
+            def read_until(pattern):
+                nonlocal printed
+                for line in server.stdout:
+                    printed += line
+                    if found := re.search(pattern, line):
+                        return found
+                raise AssertionError(printed)
+
+            real = {"localhost:8000": read_until(r"http://(127\.0\.0\.1:\d+)/")[1]}
+            for command, shown in exchanges:
+                for name, value in real.items():
+                    command = command.replace(name, value)
+                *_, address = words = command.split()
+                fields = [after for word, after in itertools.pairwise(words) if word == "-d"]
+                with urlopen(f"http://{address}", "&".join(fields).encode()) as answer:
+                    body = answer.read().decode()
+                assert re.fullmatch(re.escape(shown).replace("…", "[-_=A-Za-z0-9]+"), body)
+                if "context" in body:
+                    real["123456"] = read_until(r"Your code is (\d{6})\.")[1]
+                    real["gAAAAA…"] = json.loads(body)["context"]
+        finally:
+            server.terminate()
 
 
 @pytest.mark.django_db
@@ -274,7 +191,7 @@ def test_deploy_check_warns_of_the_default_ledger(project):
 
 
 def test_translation_of_errors_page_is_used(tmp_path, settings):
-    (block,) = blocks_of(ROOT / "docs/errors.md", "po")
+    (block,) = blocks_of(ROOT / "docs/error-handling.md", "po")
     ids, texts = (re.findall(rf'^{kind} "(.*)"$', block.text, re.MULTILINE) for kind in ("msgid", "msgstr"))
     folder = tmp_path / "fr/LC_MESSAGES"
     folder.mkdir(parents=True)

@@ -57,8 +57,12 @@ def begin(cursor):
 KEY = "`key`" if vendor() == "mysql" else "key"
 
 
+def put_sql(*entry):
+    return f"INSERT INTO otp_actions_ledger ({KEY}, value, expiry) VALUES (%s, %s, %s)", list(entry)
+
+
 def put(cursor, key, value, expiry):
-    cursor.execute(f"INSERT INTO otp_actions_ledger ({KEY}, value, expiry) VALUES (%s, %s, %s)", [key, value, expiry])
+    cursor.execute(*put_sql(key, value, expiry))
 
 
 def rows():

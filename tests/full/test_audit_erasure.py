@@ -174,3 +174,9 @@ def test_command_says_what_to_do_about_the_database(monkeypatch):
     with pytest.raises(CommandError, match="Then run it again") as failed:
         call_command("otp_erase", ADA, "--dry-run")
     assert "ada" not in str(failed.value)
+
+
+def test_command_says_what_to_type_where_the_table_is_missing(monkeypatch):
+    monkeypatch.setattr(OTPEvent._meta, "db_table", "no_such_table")
+    with pytest.raises(CommandError, match=r"python manage\.py migrate"):
+        call_command("otp_erase", ADA, "--dry-run")

@@ -9,7 +9,7 @@ from django.db import connections
 
 from full.database import ALIAS, vendor
 from otp_actions import conf
-from otp_actions.ledgers.database.checks import check_ledger_database
+from otp_actions.ledgers.database.checks import check_ledger_database, check_ledger_table
 from otp_actions.ledgers.database.ledger import DatabaseLedger
 from otp_actions.ledgers.database.models import LedgerEntry
 from otp_actions.ledgers.database.router import LedgerRouter
@@ -135,6 +135,36 @@ def test_database_of_another_kind_is_a_setting_error(aliases):
     with pytest.raises(conf.SettingError, match="PostgreSQL, MySQL, MariaDB and SQLite") as caught:
         DatabaseLedger("odd", timeout=1)
     assert caught.value.check_id == "otp_actions.E015"
+
+
+# --- The table
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_table_that_is_there_is_right():
+    assert check_ledger_table(None) == []
+    assert check_ledger_table in checks.registry.registry.registered_checks
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_missing_table_is_a_warning_that_says_what_to_type(monkeypatch):
+    monkeypatch.setattr(LedgerEntry._meta, "db_table", "there_is_no_such_table")
+    [message] = check_ledger_table(None)
+    assert (message.id, message.hint) == ("otp_actions.W007", f"Type: python manage.py migrate --database={ALIAS}")
+    assert ALIAS in message.msg
+
+
+@pytest.mark.django_db(databases="__all__")
+@pytest.mark.parametrize("ledger", ["process", "redis", None])
+def test_missing_table_is_nobodys_matter_with_another_ledger(sqlite, settings, ledger):
+    settings.OTP_LEDGER = ledger
+    assert check_ledger_table(None) == []
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_database_that_is_down_is_no_matter_of_the_table(sqlite, aliases):
+    aliases("otp", ENGINE="django.db.backends.sqlite3", NAME=sqlite / "no such directory" / "otp.sqlite3")
+    assert check_ledger_table(None) == []
 
 
 # --- The router

@@ -298,6 +298,7 @@ def test_forked_child_does_not_wait_for_a_thread_of_its_parents(ledger):
     def hold(_):
         ready.set()
         done.wait()
+        return []
 
     thread = threading.Thread(target=lambda: ledger.advance(key("m"), 1, ttl=9, now=NOW, event=hold))
     thread.start()

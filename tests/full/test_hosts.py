@@ -115,7 +115,9 @@ def test_wrong_codes_of_many_challenges_are_compared_as_often_as_the_budget_allo
     found = race(site, "/confirm/", [wrong(code) for code in codes])
     assert found.comparisons == 30
     assert found.outcomes["400 INVALID_OTP"] == 30
-    assert found.outcomes.keys() == {"400 INVALID_OTP", "429 MAX_RETRIES_EXCEEDED", "429 OTP_THROTTLED"}
+    # Whether one challenge met its own limit before the identifier met its budget is the race's to say.
+    assert found.outcomes["429 OTP_THROTTLED"] > 0
+    assert found.outcomes.keys() <= {"400 INVALID_OTP", "429 MAX_RETRIES_EXCEEDED", "429 OTP_THROTTLED"}
 
 
 def test_view_that_raises_keeps_the_code_used(request, race, atomic_site):

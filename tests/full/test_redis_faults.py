@@ -253,6 +253,13 @@ def test_server_that_may_evict_is_not_used_until_it_is_told_not_to(server, ledge
     assert ledger.problems() == []
 
 
+def test_database_number_that_the_server_has_not_is_said(server, refused):
+    ledger = RedisLedger(server.url.removesuffix("0") + "4711", timeout=TIMEOUT)
+    refused(lambda: take(ledger), "no database of that number")
+    (problem,) = ledger.problems()
+    assert "no database of that number" in problem.hint
+
+
 def test_check_sees_a_policy_that_was_changed_while_it_ran(ledger, admin):
     take(ledger)
     admin.config_set("maxmemory", "100mb")

@@ -1,18 +1,28 @@
 """What an answer, or an error report, must not tell."""
 
+import importlib
+import re
 import sys
 
+import django
 import pytest
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core.signals import got_request_exception
 from django.test import RequestFactory, override_settings
 from django.views.debug import ExceptionReporter
+from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.decorators import api_view
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from otp_actions.decorators import otp_verified
 from otp_actions.exceptions import OTPException
+from otp_actions.http.errors import OTPAPIException
 from otp_actions.http.fields import read_data
 from otp_actions.ledgers import Ledger
-from otp_actions.services import generate_decoy, generate_otp
+from otp_actions.services import generate_decoy, generate_otp, verify_otp
+from otp_actions.testing import wrong_code
 
 from .exchange import Kind, assert_refused
 from .views import CANARIES, build
@@ -48,7 +58,7 @@ def test_decoy_counts_by_itself_not_by_the_context_a_client_resends(kind):
     assert [answer.status_code for answer in answers] == [400, 400, 400, 429, 429]
 
 
-# --- Django's error reports -----------------------------------------------------------------------------------------
+# --- Django's error reports ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -156,3 +166,217 @@ def test_charset_that_is_slow_to_decode_is_refused_before_it_is_decoded(monkeypa
     monkeypatch.setattr(type(request), "POST", property(lambda self: pytest.fail("was decoded")))
     with pytest.raises(OTPException, match="could not be read"):
         read_data(request)
+
+
+# --- Reports of async views: a coroutine's frames know nothing of what was put around it -----------------------------
+
+
+ASYNC_ISSUING = {
+    "mixin": """
+class Page(OTPProtectedMixin, View):
+    async def post(self, request):
+        code, context = await request.agenerate_otp(identifier="ada", length=12)
+        await fail()
+view = Page.as_view()
+""",
+    "decorated dispatch": """
+@method_decorator(otp_protected, name="dispatch")
+class Page(View):
+    async def post(self, request):
+        code, context = await request.agenerate_otp(identifier="ada", length=12)
+        await fail()
+view = Page.as_view()
+""",
+    "decorated method": """
+class Page(View):
+    @method_decorator(otp_protected)
+    async def post(self, request):
+        code, context = await request.agenerate_otp(identifier="ada", length=12)
+        await fail()
+view = Page.as_view()
+""",
+    "decorated view": """
+class Page(View):
+    async def post(self, request):
+        code, context = await request.agenerate_otp(identifier="ada", length=12)
+        await fail()
+view = otp_protected(csrf_exempt(Page.as_view()))
+""",
+}
+
+if django.VERSION < (5, 2):  # Whose method_decorator() knows nothing of async methods.
+    del ASYNC_ISSUING["decorated method"]
+
+ASYNC_ISSUING["partial"] = """
+async def post(prefix, request):
+    code, context = await request.agenerate_otp(identifier="ada", length=12)
+    await fail()
+view = otp_protected(partial(post, "a"))
+"""
+ASYNC_ISSUING["callable object"] = """
+class Page:
+    _is_coroutine_mark = True
+    async def __call__(self, request):
+        code, context = await request.agenerate_otp(identifier="ada", length=12)
+        await fail()
+def post():
+    pass
+page = Page()
+markcoroutinefunction(page)
+view = otp_protected(page)
+"""
+ASYNC_ISSUING["catch-all"] = """
+class Page(OTPProtectedMixin, View):
+    async def get(self, request):
+        return HttpResponse()
+    async def http_method_not_allowed(self, request):
+        code, context = await request.agenerate_otp(identifier="ada", length=12)
+        await fail()
+view = Page.as_view()
+"""
+ASYNC_PRECHECK = {
+    "decorator": """
+async def precheck(request):
+    otp, context = request.POST["otp"], request.POST["context"]
+    await fail()
+@otp_verified(precheck=precheck)
+async def view(request):
+    return HttpResponse()
+""",
+    "mixin": """
+async def check(request):
+    otp, context = request.POST["otp"], request.POST["context"]
+    await fail()
+class Page(OTPVerifiedMixin, View):
+    otp_precheck = staticmethod(check)
+    async def post(self, request):
+        return HttpResponse()
+view = Page.as_view()
+""",
+    "sync view": """
+async def precheck(request):
+    otp, context = request.POST["otp"], request.POST["context"]
+    await fail()
+@otp_verified(precheck=precheck)
+def view(request):
+    return HttpResponse()
+""",
+}
+
+
+def load(tmp_path, monkeypatch, source):
+    """Return the view of a file of its own: what Django hides in coroutines, it knows by file and line."""
+    head = """
+from functools import partial
+from asgiref.sync import markcoroutinefunction
+from django.http import HttpResponse
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+from otp_actions.decorators import otp_protected, otp_verified
+from otp_actions.mixins import OTPProtectedMixin, OTPVerifiedMixin
+async def fail():
+    raise ValueError("no mail server")
+"""
+    name = f"page_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(head + source)
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module(name).view
+
+
+def report_of(view, request):
+    """Return what Django would mail of the exception that *view* raises."""
+    if iscoroutinefunction(view):
+        view = async_to_sync(view)
+    with pytest.raises(ValueError, match="no mail server") as caught:
+        view(request)
+    return ExceptionReporter(request, caught.type, caught.value, caught.tb).get_traceback_html()
+
+
+@pytest.mark.parametrize("name", ASYNC_ISSUING)
+def test_report_of_an_async_view_shows_no_code(name, tmp_path, monkeypatch, otp_outbox):
+    view = load(tmp_path, monkeypatch, ASYNC_ISSUING[name])
+    report = report_of(view, RequestFactory().post("/"))
+    assert_hidden(report, otp_outbox[0].code, otp_outbox[0].context)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        """
+class Page(OTPProtectedMixin, View):
+    @sensitive_variables("password")
+    async def post(self, request):
+        password = "canary"
+        code, context = await request.agenerate_otp(identifier="ada", length=12)
+        await fail()
+view = Page.as_view()
+""",
+        """
+@otp_protected
+@sensitive_variables("password")
+async def view(request):
+    password = "canary"
+    code, context = await request.agenerate_otp(identifier="ada", length=12)
+    await fail()
+""",
+        """
+@otp_protected
+@sensitive_variables()
+async def view(request):
+    password = secret = "canary"
+    code, context = await request.agenerate_otp(identifier="ada", length=12)
+    await fail()
+""",
+    ],
+)
+def test_what_an_async_view_hides_itself_stays_hidden(source, tmp_path, monkeypatch, otp_outbox):
+    head = "from django.views.decorators.debug import sensitive_variables\n"
+    report = report_of(load(tmp_path, monkeypatch, head + source), RequestFactory().post("/"))
+    # The text of the line is shown, the value is not.
+    variables = re.findall(r'<td class="code"><pre>(.*?)</pre>', report)
+    assert not [value for value in variables if "canary" in value]
+    assert otp_outbox[0].code not in report
+    assert otp_outbox[0].context not in report
+
+
+@pytest.mark.parametrize("name", ASYNC_PRECHECK)
+def test_report_of_an_async_precheck_shows_no_code(name, tmp_path, monkeypatch):
+    view = load(tmp_path, monkeypatch, ASYNC_PRECHECK[name])
+    code, context = generate_otp(length=12)
+    report = report_of(view, RequestFactory().post("/", {"otp": code, "context": context}))
+    assert_hidden(report, code, context)
+
+
+def test_report_shows_no_secret_where_the_view_names_sensitive_parameters_itself():
+    def fails(request):
+        raise ValueError("no mail server")
+
+    @otp_verified(precheck=fails)
+    @sensitive_post_parameters("password")
+    @api_view(["POST"])
+    def view(request):
+        return Response()
+
+    code, context = generate_otp(length=12)
+    request = RequestFactory().post("/", {"otp": code, "context": context, "password": "canary", "note": "seen"})
+    with pytest.raises(ValueError, match="no mail server") as caught:
+        view(request)
+    for text in ("get_traceback_html", "get_traceback_text"):
+        report = getattr(ExceptionReporter(request, caught.type, caught.value, caught.tb.tb_next), text)()
+        assert_hidden(report, code, context)
+        assert "seen" in report
+
+
+# --- Logs of the project's own ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["%s", "%r"])
+def test_text_of_what_an_exception_handler_is_given_has_no_context(form):
+    code, context = generate_otp()
+    with pytest.raises(OTPException) as caught:
+        verify_otp(wrong_code(code), context)
+    text = form % OTPAPIException(caught.value)
+    assert "Attempts remaining: 2" in text
+    assert "gAAAA" not in text
+    assert caught.value.new_context in OTPAPIException(caught.value).detail["context"]

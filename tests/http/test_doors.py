@@ -9,6 +9,7 @@ import time_machine
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
+from otp_actions import signals
 from otp_actions.services import generate_otp, revoke_otp
 from otp_actions.testing import wrong_code
 
@@ -34,6 +35,39 @@ def test_request_wrong_right_replay(kind, otp_outbox):
     assert accepted["read"] == ["context", "otp"]
     for old in (context, refusal["context"]):
         assert_refused(kind.send("verify", {"otp": otp.code, "context": old}), "OTP_USED")
+
+
+@pytest.mark.parametrize("scenario", ["issue", "decoy"])
+def test_receiver_is_told_which_request_a_code_was_issued_in(kind, scenario):
+    told = []
+
+    def hear(sender, occurrence, request, **kwargs):
+        told.append((occurrence.identifier, occurrence.address, request.path))
+
+    signals.otp_generated.connect(hear)
+    try:
+        assert kind.send(scenario, {"email": "ada@example.com"}).status_code == 200
+    finally:
+        signals.otp_generated.disconnect(hear)
+    assert told == [("ada@example.com", "127.0.0.1", f"/{kind.name}/{scenario}/")]
+
+
+def test_receiver_is_told_which_request_a_code_was_verified_in(kind, challenge):
+    code, context = challenge
+    told = []
+
+    def hear(sender, occurrence, request, **kwargs):
+        told.append((occurrence.event, occurrence.address, request.path))
+
+    for signal in (signals.otp_verified, signals.otp_failed):
+        signal.connect(hear)
+    try:
+        assert_refused(kind.send("verify", {"otp": "wrong", "context": context}), "INVALID_OTP")
+        assert_accepted(kind.send("verify", {"otp": code, "context": context}))
+    finally:
+        for signal in (signals.otp_verified, signals.otp_failed):
+            signal.disconnect(hear)
+    assert told == [(event, "127.0.0.1", f"/{kind.name}/verify/") for event in ("failed", "verified")]
 
 
 def test_attempts_run_out(kind, challenge):

@@ -240,3 +240,19 @@ def test_otp_actions_that_matches_nothing_is_refused(actions, sentence):
 def test_mixin_after_the_view_is_refused(mixin, base):
     with pytest.raises(TypeError, match=f"before {base.__name__}"):
         type("Open", (base, mixin), {})
+
+
+def test_purpose_under_the_decorators_name_is_refused():
+    """The code would be good for everything that has no purpose."""
+    with pytest.raises(TypeError, match="the mixins read otp_purpose"):
+
+        class View(OTPVerifiedMixin, APIView):
+            purpose = "reset"
+
+
+def test_view_may_have_a_purpose_of_its_own():
+    class View(OTPVerifiedMixin, APIView):
+        purpose = "decoration"
+        otp_purpose = "reset"
+
+    assert View.otp_purpose == "reset"

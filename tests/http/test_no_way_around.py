@@ -2,19 +2,29 @@
 
 import functools
 import json
+from types import MappingProxyType
+from urllib.parse import urlencode
 
 import pytest
-from django.http import HttpResponse
+from asgiref.sync import async_to_sync
+from django.forms import CharField
+from django.forms import Form as Form_
+from django.http import HttpResponse, QueryDict
 from django.test import RequestFactory
 from django.utils.decorators import method_decorator
-from django.views.generic import View
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import FormView, View
 from rest_framework.decorators import api_view
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
 
-from otp_actions.decorators import otp_verified
-from otp_actions.mixins import OTPVerifiedMixin
-from otp_actions.services import generate_otp
+from otp_actions.decorators import otp_protected, otp_throttle, otp_verified
+from otp_actions.mixins import OTPProtectedMixin, OTPVerifiedMixin
+from otp_actions.services import generate_otp, verify_otp
+from otp_actions.testing import wrong_code
 
 
 class OwnDispatch(View):
@@ -97,5 +107,484 @@ def test_view_that_a_decorator_puts_in_place_of_the_verified_one_is_no_silent_wa
     def switch(request):
         return second(request)
 
-    with pytest.raises(RuntimeError, match="without the OTP verification"):
+    with pytest.raises(RuntimeError, match="without its OTP verification"):
         post(switch)
+
+
+def test_decorator_in_between_may_refuse():
+    @api_view(["POST"])
+    def view(request):
+        return Response("ran")
+
+    @otp_verified
+    @functools.wraps(view)
+    def refusing(request):
+        return HttpResponse("no", status=400)
+
+    assert (post(refusing).status_code, post(refusing).content) == (400, b"no")
+
+
+def test_something_that_is_no_response_does_not_hide_that_nobody_was_verified():
+    @api_view(["POST"])
+    def view(request):
+        return Response("ran")
+
+    @otp_verified
+    @functools.wraps(view)
+    def forgetful(request):
+        return "no response"
+
+    with pytest.raises(RuntimeError, match="without its OTP verification"):
+        post(forgetful)
+
+
+# --- What only looks as if it ended in a 405 -------------------------------------------------------------------------
+
+
+def overridden(view):
+    """Decorate *view* as projects do whose HTML forms say PUT and DELETE."""
+
+    @functools.wraps(view)
+    def by_form(request, *args, **kwargs):
+        request.method = request.POST.get("_method", request.method).upper()
+        return view(request, *args, **kwargs)
+
+    return by_form
+
+
+def aoverridden(view):
+    @functools.wraps(view)
+    async def by_form(request, *args, **kwargs):
+        request.method = request.POST.get("_method", request.method).upper()
+        return await view(request, *args, **kwargs)
+
+    return by_form
+
+
+def ran(*args, **kwargs):
+    return HttpResponse("ran")
+
+
+async def aran(*args, **kwargs):
+    return HttpResponse("ran")
+
+
+Form = type("Form", (View,), {"get": ran, "delete": ran})
+AsyncForm = type("AsyncForm", (View,), {"get": aran, "delete": aran})
+CatchAll = type("CatchAll", (View,), {"get": ran, "put": ran, "http_method_not_allowed": ran})
+DrfCatchAll = type("DrfCatchAll", (APIView,), {"put": ran, "http_method_not_allowed": ran})
+
+
+class ByName(View):
+    """Finds its handlers in a way of its own."""
+
+    put = ran
+
+    def __getattr__(self, name):
+        if name == "post":
+            return ran
+        raise AttributeError(name)
+
+
+@functools.wraps(Form.as_view())
+def create_or_form(request):
+    return HttpResponse("ran")
+
+
+LOOK_LIKE_405 = {
+    "method override": otp_verified(overridden(Form.as_view())),
+    "method override, under csrf_exempt": otp_verified(csrf_exempt(overridden(csrf_exempt(Form.as_view())))),
+    "method override, async": async_to_sync(otp_verified(aoverridden(AsyncForm.as_view()))),
+    "method override, dispatch": method_decorator([otp_verified, overridden], name="dispatch")(
+        type("Below", (Form,), {})
+    ).as_view(),
+    "method override, DRF": otp_verified(overridden(type("Drf", (APIView,), {"get": ran, "delete": ran}).as_view())),
+    "another view's name": otp_verified(create_or_form),
+    "catch-all": otp_verified(CatchAll.as_view()),
+    "catch-all by as_view": otp_verified(Form.as_view(http_method_not_allowed=ran)),
+    "catch-all, mixin": type("Mixed", (OTPVerifiedMixin, CatchAll), {}).as_view(),
+    "catch-all, dispatch": method_decorator(otp_verified, name="dispatch")(type("One", (CatchAll,), {})).as_view(),
+    "catch-all, DRF": otp_verified(DrfCatchAll.as_view()),
+    "catch-all, DRF mixin": type("Mixed", (OTPVerifiedMixin, DrfCatchAll), {}).as_view(),
+    "handlers by name": otp_verified(ByName.as_view()),
+    "handlers by name, mixin": type("Mixed", (OTPVerifiedMixin, ByName), {}).as_view(),
+}
+
+
+@pytest.mark.parametrize("name", LOOK_LIKE_405)
+def test_request_that_is_answered_after_all_is_verified(name):
+    def send(**fields):
+        body = urlencode({"_method": "delete", **fields})
+        return LOOK_LIKE_405[name](RequestFactory().post("/", body, content_type="application/x-www-form-urlencoded"))
+
+    assert send().status_code == 400
+    code, context = generate_otp()
+    assert send(otp=code, context=context).content == b"ran"
+    assert send(otp=code, context=context).status_code == 410
+
+
+class OverridingRequest(Request):
+    @property
+    def method(self):
+        return self._request.META.get("HTTP_X_HTTP_METHOD_OVERRIDE", self._request.method)
+
+
+class ByHeader(APIView):
+    authentication_classes = ()
+
+    def initialize_request(self, request, *args, **kwargs):
+        context = self.get_parser_context(request)
+        return OverridingRequest(request, parsers=self.get_parsers(), parser_context=context)
+
+    def get(self, request):
+        return Response("ran")
+
+    def delete(self, request):
+        return Response("ran")
+
+
+OVERRIDING = {
+    "decorator": otp_verified(ByHeader.as_view()),
+    "mixin": type("Mixed", (OTPVerifiedMixin, ByHeader), {}).as_view(),
+    "method": type("One", (ByHeader,), {"delete": otp_verified(ByHeader.delete)}).as_view(),
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDING)
+def test_method_is_the_one_that_the_view_goes_by(name):
+    def send(method, body=b"{}"):
+        request = RequestFactory().generic(
+            method, "/", body, "application/json", headers={"X-Http-Method-Override": "DELETE"}
+        )
+        return OVERRIDING[name](request)
+
+    for method in ("GET", "POST"):
+        assert send(method).data["error_code"] == "MISSING_FIELDS"
+        code, context = generate_otp()
+        assert send(method, json.dumps({"otp": code, "context": context})).data == "ran"
+
+
+# --- DRF views that never come to initial(), and decorators that call a view twice -----------------------------------
+
+
+def answers_itself(self, request, *args, **kwargs):
+    return HttpResponse("ran")
+
+
+def says_nothing(self, request, *args, **kwargs):
+    """Stand for an initial() that does not call super()."""
+
+
+class Answering(APIView):
+    authentication_classes = ()
+
+    def post(self, request, *args, **kwargs):
+        return Response("ran")
+
+    update = partial_update = post
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        type("Mixed", (OTPVerifiedMixin, type("Base", (Answering,), {"dispatch": answers_itself})), {}).as_view(),
+        type(
+            "Mixed",
+            (OTPVerifiedMixin, type("Base", (ViewSet,), {"dispatch": answers_itself})),
+            {"create": ran, "otp_actions": ["create"]},
+        ).as_view({"post": "create"}),
+    ],
+)
+def test_mixin_that_was_never_asked_is_no_silent_way_in(view):
+    with pytest.raises(RuntimeError, match=r"without its OTP verification.*call super\(\)"):
+        post(view)
+    assert view(RequestFactory().options("/")).status_code == 200
+
+
+class Late(OTPVerifiedMixin, APIView):
+    """Finds its handler last of all."""
+
+    authentication_classes = ()
+
+    def initial(self, request, *args, **kwargs):
+        super().initial(request, *args, **kwargs)
+        self.post = lambda request: Response("ran")
+
+    def put(self, request):
+        """Have one unsafe method."""
+
+
+class Rpc(APIView):
+    """Finds its handlers by names of its own."""
+
+    authentication_classes = ()
+
+    def dispatch(self, request, *args, **kwargs):
+        self.args, self.kwargs, self.headers = args, kwargs, self.default_response_headers
+        request = self.request = self.initialize_request(request, *args, **kwargs)
+        try:
+            self.initial(request, *args, **kwargs)
+            response = self.pay(request)
+        except Exception as error:
+            response = self.handle_exception(error)
+        return self.finalize_response(request, response)
+
+    def pay(self, request):
+        return Response("ran")
+
+
+class Overriding(OTPVerifiedMixin, ViewSet):
+    otp_actions = ("destroy",)
+    authentication_classes = ()
+
+    def initialize_request(self, request, *args, **kwargs):
+        inner = super().initialize_request(request, *args, **kwargs)
+        return OverridingRequest(request, parsers=inner.parsers, parser_context=inner.parser_context)
+
+    def create(self, request):
+        return Response("ran")
+
+    destroy = create
+
+
+class Later(View):
+    """Is another class once it is made."""
+
+    put = ran
+
+    def __new__(cls, *args, **kwargs):
+        return View.__new__(type("Made", (cls,), {"post": ran, "__new__": View.__new__}))
+
+
+class ByDescriptor(View):
+    put = ran
+
+    post = type("OnInstances", (), {"__get__": lambda self, view, owner: ran if view is not None else view.nothing})()
+
+
+class Changing(OTPVerifiedMixin, View):
+    put = ran
+
+    def get(self, request):
+        request.method = "DELETE"
+        return HttpResponse("ran")
+
+
+def by_header_below(view):
+    def inner(request):
+        request.method = "DELETE"
+        return view(request)
+
+    return inner
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        type("Mixed", (OTPVerifiedMixin, Answering), {"initial": says_nothing}).as_view(),
+        type("Mixed", (type("Before", (), {"initial": says_nothing}), OTPVerifiedMixin, Answering), {}).as_view(),
+        Late.as_view(),
+        type("Mixed", (OTPVerifiedMixin, Rpc), {}).as_view(),
+        type("One", (Rpc,), {"pay": otp_verified(Rpc.pay)}).as_view(),
+        otp_verified(Rpc.as_view()),
+        otp_verified(Later.as_view()),
+        otp_verified(ByDescriptor.as_view()),
+        otp_verified(functools.update_wrapper(csrf_exempt(by_header_below(Form.as_view())), Form.as_view())),
+        otp_verified(functools.update_wrapper(CatchAll.as_view(), Form.as_view())),
+        Overriding.as_view({"post": "create", "delete": "destroy"}),
+    ],
+)
+def test_view_that_goes_its_own_way_is_verified(view):
+    def send(**fields):
+        body = json.dumps(fields)
+        headers = {"X-Http-Method-Override": "DELETE"}
+        return view(RequestFactory().post("/", body, "application/json", headers=headers))
+
+    assert send().status_code == 400
+    code, context = generate_otp()
+    answer = send(otp=code, context=context)
+    assert answer.status_code == 200
+    assert send(otp=code, context=context).status_code == 410
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        otp_verified(by_header_below(Form.as_view())),
+        async_to_sync(otp_verified(aoverridden(AsyncForm.as_view()))),
+        type(
+            "Mixed", (OTPVerifiedMixin, View), {"get": lambda self, request: by_header_below(ran)(request), "put": ran}
+        ).as_view(),
+    ],
+)
+def test_safe_request_that_is_made_an_unsafe_one_behind_the_door_is_no_silent_way_in(view):
+    request = RequestFactory().get("/")
+    request._post = QueryDict("_method=delete")
+    with pytest.raises(RuntimeError, match="came as GET, and was made DELETE"):
+        view(request)
+
+
+def test_safe_request_may_become_an_unsafe_one_behind_a_door_that_verifies_nothing():
+    assert otp_protected(by_header_below(Form.as_view()))(RequestFactory().get("/")).content == b"ran"
+
+
+def test_mixin_that_was_never_asked_may_refuse():
+    base = type("Base", (Answering,), {"dispatch": lambda self, request: HttpResponse("no", status=400)})
+    assert post(type("Mixed", (OTPVerifiedMixin, base), {}).as_view()).content == b"no"
+
+
+def test_view_that_is_called_again_after_a_refusal_is_verified_again():
+    served = []
+
+    @api_view(["POST"])
+    def view(request):
+        served.append(request)
+        return Response("ran")
+
+    @otp_verified
+    @functools.wraps(view)
+    def stubborn(request):
+        answer = view(request)
+        return view(request) if answer.status_code >= 400 else answer
+
+    assert post(stubborn).status_code == 400
+    assert served == []
+    code, context = generate_otp()
+    assert post(stubborn, otp=code, context=context).data == "ran"
+
+
+# --- Actions of a ViewSet --------------------------------------------------------------------------------------------
+
+
+class Items(OTPVerifiedMixin, ViewSet):
+    otp_actions = ("update",)
+    authentication_classes = ()
+
+    def update(self, request, **kwargs):
+        return Response("ran")
+
+    def partial_update(self, request, **kwargs):
+        return self.update(request, partial=True)
+
+    def create(self, request):
+        return Response("created")
+
+
+def test_actions_may_be_named_in_a_mixin_of_the_projects_own():
+    mixin = type("Ours", (OTPVerifiedMixin,), {"otp_actions": ["update"]})
+    view = type("Pages", (mixin, ViewSet), {"update": ran, "authentication_classes": ()}).as_view({"post": "update"})
+    assert post(view).status_code == 400
+
+
+def test_partial_update_is_an_update():
+    view = Items.as_view({"put": "update", "patch": "partial_update", "post": "create"})
+    for method in ("PUT", "PATCH"):
+        assert view(RequestFactory().generic(method, "/", "{}", "application/json")).status_code == 400
+    assert post(view).data == "created"
+
+
+@pytest.mark.parametrize("actions", [["upadte"], (), "update"])
+def test_actions_that_as_view_is_given_are_checked_like_those_of_the_class(actions):
+    with pytest.raises(TypeError, match="otp_actions"):
+        Items.as_view({"put": "update"}, otp_actions=actions)
+    with pytest.raises(TypeError, match="otp_actions"):
+        type("Others", (Items,), {"otp_actions": actions})
+    with pytest.raises(TypeError, match="no other view has actions"):
+        type("Mixed", (OTPVerifiedMixin, Answering), {}).as_view(otp_actions=["post"])
+
+
+# --- Answers of the project's own to a refusal, and views of other kinds ---------------------------------------------
+
+
+def handled_as_200(error, context):
+    return Response({"problem": str(error)}, status=200)
+
+
+def refusing_precheck(request):
+    return HttpResponse("later", status=302)
+
+
+@pytest.mark.parametrize(
+    "verified",
+    [
+        lambda base, **more: otp_verified(**more)(base.as_view()),
+        lambda base, precheck=None: type(
+            "Mixed", (OTPVerifiedMixin, base), {"otp_precheck": precheck and staticmethod(precheck)}
+        ).as_view(),
+    ],
+    ids=["decorator", "mixin"],
+)
+def test_refusal_may_be_answered_with_any_status(verified):
+    """The view was not served, whatever the project's handler or a precheck makes of that."""
+    code, context = generate_otp()
+    fails = type("Fails", (Answering,), {"get_exception_handler": lambda self: handled_as_200})
+    answer = post(verified(fails), otp=wrong_code(code), context=context)
+    assert (answer.status_code, answer.data["problem"]) == (200, "Invalid OTP. Attempts remaining: 2")
+    denied = type("Denied", (fails,), {"permission_classes": [IsAuthenticated]})
+    assert post(verified(denied)).status_code == 200
+    assert post(verified(Answering, precheck=refusing_precheck), otp=code, context=context).status_code == 302
+    assert post(verified(Answering), otp=code, context=context).data == "ran"
+
+
+@pytest.mark.parametrize("mixin", [OTPVerifiedMixin, OTPProtectedMixin])
+def test_initial_of_a_form_view_stays_its_own(mixin):
+    class Base(FormView):
+        form_class = type("Note", (Form_,), {"note": CharField()})
+        initial = MappingProxyType({"note": "first"})
+        success_url = "/done/"
+
+    class Page(mixin, Base):
+        pass
+
+    code, context = generate_otp()
+    request = RequestFactory().post("/", {"otp": code, "context": context, "note": "hello"})
+    assert Page.as_view()(request).status_code == 302
+    assert Page(request=request).get_initial() == {"note": "first"}
+
+
+ORDINARY = {
+    "decorators": otp_verified(otp_protected(Form.as_view())),
+    "throttle within": otp_verified(otp_throttle("9/h", by="ip")(Form.as_view())),
+    "csrf_exempt": otp_verified(csrf_exempt(Form.as_view())),
+    "csrf_exempt, async": async_to_sync(otp_verified(csrf_exempt(otp_protected(AsyncForm.as_view())))),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_405_of_an_ordinary_view_costs_nothing(name):
+    code, context = generate_otp()
+    for _ in range(2):
+        assert post(ORDINARY[name], otp=code, context=context).status_code == 405
+    assert verify_otp(code, context)
+
+
+def test_throttle_of_an_ordinary_view_does_not_count_what_ends_in_a_405():
+    view = otp_throttle("1/h", by="ip")(otp_verified(Form.as_view()))
+    assert [post(view).status_code for _ in range(3)] == [405] * 3
+
+
+@pytest.mark.asyncio
+async def test_view_that_answers_later_is_left_to_itself():
+    """As an async view class for DRF does, which calls initial() while its answer is awaited."""
+
+    class Base(Answering):
+        def dispatch(self, request, *args, **kwargs):
+            async def later():
+                return APIView.dispatch(self, request, *args, **kwargs)
+
+            return later()
+
+    code, context = generate_otp()
+    view = type("Mixed", (OTPVerifiedMixin, Base), {}).as_view()
+    assert (await post(view)).status_code == 400
+    assert (await post(view, otp=code, context=context)).data == "ran"
+
+
+@pytest.mark.asyncio
+async def test_async_method_of_a_drf_view_is_a_clear_error():
+    @otp_verified
+    async def handler(request):
+        return Response("ran")
+
+    with pytest.raises(TypeError, match="An async method of a DRF view"):
+        await handler(Request(RequestFactory().post("/")))

@@ -191,3 +191,17 @@ def test_report_is_not_reached_by_a_refused_request(monkeypatch, challenge):
     view = KINDS["plain_function"](Guard((otp_verified,), (), ()), lambda r: reached.append(r) or report(r), ("POST",))
     assert call(view, {"otp": "wrong", "context": challenge[1]}).status_code == 400
     assert not reached
+
+
+def test_form_that_was_read_under_another_method_is_refused():
+    """As method overrides in a middleware do: what is left of a multipart body cannot be read again."""
+
+    @otp_verified
+    def view(request):
+        raise AssertionError
+
+    request = RequestFactory().post("/", {"otp": "123456", "context": "c"})
+    assert request.POST
+    request.method = "PUT"
+    answer = view(request)
+    assert (answer.status_code, json.loads(answer.content)["error_code"]) == (400, "OTP_ERROR")

@@ -7,7 +7,11 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 from django.urls import path
+from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
+
+from otp_actions.decorators import otp_verified
+from otp_actions.services import generate_otp, verify_otp
 
 from .exchange import Kind, assert_accepted, assert_refused
 from .views import ASYNC_KINDS, DRF_KINDS, KINDS, METHODS, PLAIN_KINDS, build, report, verifying
@@ -85,6 +89,28 @@ def test_async_precheck_of_a_sync_view_does_not_let_everything_through(name, cha
     assert answer.status_code in (400, 422)
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "body"),
+    [
+        (PermissionDenied("not you"), 403, {"detail": "not you"}),
+        (serializers.ValidationError(["too", "short"]), 400, ["too", "short"]),
+        (serializers.ValidationError({"password": "short"}), 400, {"password": "short"}),
+    ],
+)
+def test_exceptions_of_drf_are_answered_by_a_plain_view_too(error, status, body):
+    def raises(request):
+        raise error
+
+    @otp_verified(precheck=raises)
+    def view(request):
+        raise AssertionError
+
+    code, context = generate_otp()
+    answer = view(RequestFactory().post("/", {"otp": code, "context": context}))
+    assert (answer.status_code, json.loads(answer.content)) == (status, body)
+    assert verify_otp(code, context)
+
+
 class AsyncCallable:
     """A precheck that is not a function."""
 
@@ -132,6 +158,22 @@ def test_precheck_that_answers_neither_none_nor_a_response_is_a_mistake(answer, 
     view = KINDS["plain_function"](verifying(precheck=lambda request: answer), report, METHODS)
     with (
         override_settings(ROOT_URLCONF=(path("plain_function/x/", view),)),
-        pytest.raises(TypeError, match="refuses by raising"),
+        pytest.raises(TypeError, match=f"refuses by raising .* returned {type(answer).__name__}"),
     ):
         Kind("plain_function").send("x", dict(zip(("otp", "context"), challenge, strict=True)))
+
+
+class OfTheCaller(serializers.Serializer):
+    def validate(self, fields):
+        if self.context["request"].META.get("HTTP_X_FAMILY") is None:
+            raise serializers.ValidationError("Strangers may not.")
+        return fields
+
+
+def test_serializer_finds_the_request_in_its_context_as_in_any_view(kind, challenge):
+    fields = dict(zip(("otp", "context"), challenge, strict=True))
+    view = KINDS[kind.name](verifying(precheck=OfTheCaller), report, METHODS)
+    with override_settings(ROOT_URLCONF=(path(f"{kind.name}/x/", view),)):
+        assert kind.send("x", fields).json() == {"non_field_errors": ["Strangers may not."]}
+        headers = {"headers": {"X-Family": "yes"}}
+        assert_accepted(kind.send("x", fields, **headers))

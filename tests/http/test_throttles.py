@@ -646,8 +646,14 @@ def test_bad_rate_is_an_error_where_it_is_written(rate, make):
 
 
 def test_throttle_without_a_rate_is_an_error_where_it_is_written():
-    with pytest.raises(SettingError, match='The rate of otp_throttle must be a rate like "30/h"'):
+    with pytest.raises(TypeError, match=r'write @otp_throttle\("5/h"\)'):
         otp_throttle(first)
+
+
+@pytest.mark.parametrize("make", [otp_throttle, OTPThrottle.at])
+def test_field_that_would_not_be_read_is_an_error_where_it_is_written(make):
+    with pytest.raises(ValueError, match="read only with by = 'identifier'"):
+        make("5/h", by="ip", field="email")
 
 
 @pytest.mark.parametrize("by", ["email", "", None, "IP"])

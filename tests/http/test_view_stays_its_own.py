@@ -2,21 +2,25 @@
 
 import json
 from functools import partial, wraps
+from unittest.mock import AsyncMock
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group
 from django.db import connections
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
 from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import TemplateView
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from otp_actions.decorators import otp_protected, otp_verified
-from otp_actions.mixins import OTPVerifiedMixin
+from otp_actions.mixins import OTPProtectedMixin, OTPVerifiedMixin
 from otp_actions.services import generate_otp
 
 from .exchange import Kind, assert_accepted, assert_refused
@@ -238,6 +242,30 @@ def test_initial_and_handle_exception_of_the_view_are_still_called(view):
     assert call(view, {"otp": code, "context": context}).data == {"verified": True, "greeting": "hello"}
 
 
+def test_initial_of_the_view_is_given_what_the_url_holds():
+    class Own(APIView):
+        def initial(self, request, *args, **kwargs):
+            super().initial(request, *args, **kwargs)
+            self.seen = [list(args), kwargs]
+
+        def post(self, request, *args, **kwargs):
+            return Response(self.seen)
+
+    code, context = generate_otp()
+    request = RequestFactory().post("/", json.dumps({"otp": code, "context": context}), "application/json")
+    assert otp_verified(Own.as_view())(request, "archive", pk=7).data == [["archive"], {"pk": 7}]
+
+
+def test_view_that_merely_looks_like_one_of_drf_is_a_view_like_any_other():
+    def view(request):
+        return HttpResponse("ran")
+
+    view.cls, view.initkwargs = object, {}
+    code, context = generate_otp()
+    assert call(otp_verified(view), {}).status_code == 400
+    assert call(otp_verified(view), {"otp": code, "context": context}).content == b"ran"
+
+
 def test_metadata_of_the_view_is_kept():
     @api_view(["POST"])
     def documented(request):
@@ -278,6 +306,16 @@ def test_partial_is_a_view_too(given, door):
         assert Client().post("/", {"otp": code, "context": context}).content == b"hello"
 
 
+@pytest.mark.parametrize("body", ["{", "[]", b"\xff"])
+def test_plain_view_that_issues_codes_is_given_any_body(body):
+    @otp_protected
+    def view(request):
+        return HttpResponse(len(request.body))
+
+    answer = view(RequestFactory().post("/", body, content_type="application/json"))
+    assert (answer.status_code, answer.content) == (200, b"%d" % len(body))
+
+
 # --- The other server interface --------------------------------------------------------------------------------------
 
 
@@ -299,3 +337,95 @@ def test_async_views_work_under_wsgi_and_sync_views_under_asgi(name, client, cha
 def test_decorating_what_is_never_given_a_request_is_a_clear_error():
     with pytest.raises(TypeError, match="must be given the request"):
         otp_verified(lambda value: value)("no request")
+
+
+@pytest.mark.parametrize("door", [otp_protected, otp_verified])
+@pytest.mark.parametrize(("given", "text"), [("login", "takes a view"), (View, "View is a class: use")])
+def test_decorating_what_is_no_view_is_a_clear_error(door, given, text):
+    with pytest.raises(TypeError, match=text):
+        door(given)
+
+
+def respond(*args):
+    """Stand for a view, or a handler, that is not called."""
+
+
+def answers(**handlers):
+    """Return a class of each kind that has *handlers*, as a view."""
+    return [type("Page", (base,), handlers).as_view() for base in (View, APIView, TemplateView)]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        api_view(["GET"])(respond),
+        csrf_exempt(api_view(["GET", "HEAD", "OPTIONS"])(respond)),
+        *answers(get=respond),
+    ],
+)
+def test_verification_that_would_verify_nothing_is_a_clear_error(view):
+    with pytest.raises(TypeError, match=r"pass a verification unverified, and .* answers nothing else"):
+        otp_verified(view)
+    otp_protected(view)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        api_view(["GET", "DELETE"])(respond),
+        *answers(get=respond, post=respond),
+        *answers(dispatch=respond),
+        *answers(get=respond, http_method_not_allowed=respond),
+        *answers(get=respond, __getattr__=respond),
+        wraps(answers(get=respond)[0])(respond),
+        type("Page", (View,), {"get": respond}).as_view(http_method_not_allowed=respond),
+        type("Pages", (ViewSet,), {"list": respond}).as_view({"get": "list"}),
+        *answers(get=respond, setup=respond),
+        type("Pages", (ViewSet,), {"list": respond, "create": respond}).as_view({"get": "list", "post": "create"}),
+        respond,
+    ],
+)
+def test_view_that_may_answer_an_unsafe_method_can_be_verified(view):
+    otp_verified(view)
+
+
+@pytest.mark.parametrize("base", [View, APIView, TemplateView])
+def test_class_that_would_verify_nothing_is_a_clear_error(base):
+    with pytest.raises(TypeError, match=r"pass a verification unverified, and Page answers nothing else"):
+        type("Page", (OTPVerifiedMixin, base), {"get": respond}).as_view()
+    type("Page", (OTPProtectedMixin, base), {"get": respond}).as_view()
+    for more in ({"delete": respond}, {"dispatch": respond}, {"setup": respond}):
+        type("Page", (OTPVerifiedMixin, base), {"get": respond, **more}).as_view()
+        type("Page", (OTPVerifiedMixin, type("Base", (base,), more)), {"get": respond}).as_view()
+
+
+def test_route_of_a_viewset_may_be_safe():
+    """A router makes a view of each: some verify, some have nothing to verify."""
+    pages = type("Pages", (OTPVerifiedMixin, ViewSet), {"list": respond, "create": respond})
+    pages.as_view({"get": "list"})
+
+
+def test_async_view_without_a_source_file_is_put_behind_a_door():
+    """Django cannot hide the variables of such a one; it has none to show either."""
+    view = AsyncMock(return_value=HttpResponse("ran"))
+    assert async_to_sync(otp_protected(view))(RequestFactory().get("/")).content == b"ran"
+    assert async_to_sync(otp_verified(view))(RequestFactory().post("/")).status_code == 400
+
+
+@pytest.mark.parametrize("precheck", ["a name", 5, {}])
+def test_precheck_that_cannot_be_asked_is_a_clear_error(precheck):
+    with pytest.raises(TypeError, match="A precheck is a serializer class or a function"):
+        otp_verified(precheck=precheck)(respond)
+
+
+def test_purpose_of_a_class_that_is_none_is_a_clear_error():
+    for mixin in (OTPVerifiedMixin, OTPProtectedMixin):
+        with pytest.raises(TypeError, match=r"Page\.otp_purpose is None\. Leave it out"):
+            type("Page", (mixin, View), {"otp_purpose": None})
+
+
+@pytest.mark.parametrize("door", [otp_protected, otp_verified])
+@pytest.mark.parametrize("purpose", [None, 1, b"login", ("login",)])
+def test_purpose_that_no_code_could_have_is_a_clear_error(door, purpose):
+    with pytest.raises(TypeError, match="A purpose is a str, not"):
+        door(purpose=purpose)(respond)

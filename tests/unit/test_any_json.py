@@ -48,6 +48,14 @@ def test_depth_at_its_limit_and_one_over():
             encrypt_context(nested(depth))
 
 
+def test_token_of_another_holder_of_the_key_may_not_be_deeper(fernet):
+    for depth in (10, 11):
+        token = fernet.encrypt(json.dumps(nested(depth)).encode()).decode()
+        with pytest.raises(OTPException, match="Failed to decrypt"):
+            decrypt_context(token)
+    assert decrypt_context(fernet.encrypt(json.dumps(nested(9)).encode()).decode()) == nested(9)
+
+
 def test_size_at_its_limit_and_one_over():
     largest = {"a": "x" * (6079 - len('{"a":""}'))}
     assert decrypt_context(encrypt_context(largest)) == largest

@@ -2,10 +2,12 @@
 
 import pytest
 from django.test import RequestFactory
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otp_actions import conf
-from otp_actions.exceptions import InvalidOTPException, OTPThrottledException
-from otp_actions.services import generate_decoy, generate_otp, increment_retry_count, verify_otp
+from otp_actions.exceptions import InvalidOTPException, OTPException, OTPThrottledException
+from otp_actions.services import canonical_identifier, generate_decoy, generate_otp, increment_retry_count, verify_otp
 from otp_actions.testing import wrong_code
 
 NOW = 1_800_000_000
@@ -72,6 +74,9 @@ def test_refusal_says_when_there_is_room_again_and_costs_no_attempt():
         with pytest.raises(OTPThrottledException) as caught:
             verify_otp(code, context, now=late)
         assert caught.value.retry_after == 100
+    with pytest.raises(OTPThrottledException) as caught:
+        verify_otp(code, context, now=late + 99)
+    assert caught.value.retry_after == 1
     with pytest.raises(InvalidOTPException) as wrong:
         verify_otp(wrong_code(code), context, now=late + 100)
     assert wrong.value.attempts_remaining == 2
@@ -242,6 +247,17 @@ def test_right_code_does_not_cost_an_address_but_does_not_clear_it():
 
 
 @pytest.mark.usefixtures("by_address")
+def test_increment_counts_for_the_address_too():
+    for number in range(4):
+        increment_retry_count(generate_otp(number, now=NOW)[1], request=request_from(), now=NOW)
+    context = generate_otp(9, now=NOW)[1]
+    with pytest.raises(OTPThrottledException) as caught:
+        increment_retry_count(context, request=request_from(), now=NOW + 60)
+    assert caught.value.retry_after == 3540
+    assert increment_retry_count(context, request=request_from("192.0.2.2"), now=NOW)
+
+
+@pytest.mark.usefixtures("by_address")
 def test_without_a_request_no_address_is_counted():
     for _ in range(10):
         guess()
@@ -300,3 +316,38 @@ def test_ascii_is_folded_alike_character_by_character():
     for number in range(128):
         text = f"a{chr(number)}b{chr(number)}"
         assert conf.current().rules.canonical(text) == conf.fold(text)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "same"),
+    [
+        ("rene\u200d\u0301", "ren\u00e9"),
+        ("RENE\u200b\u0301", "ren\u00e9"),
+        ("a\u2065da", "ada"),
+        ("\ufff0ada\ufff8", "ada"),
+        ("a\uffa0da", "ada"),
+        ("\uff41d\u00ada", "ada"),
+    ],
+)
+def test_what_shows_nothing_makes_nobody_another(spelling, same):
+    assert canonical_identifier(spelling) == canonical_identifier(same) == conf.fold(same)
+
+
+def test_letters_that_only_a_database_takes_for_the_same_are_others():
+    """So views compare what the database finds, as the quickstart does."""
+    assert len({canonical_identifier(name) for name in ("vicinity", "v\u0131cinity", "v\u00edcinity")}) == 3
+
+
+def test_canonical_form_is_that_of_the_setting(settings):
+    settings.OTP_CANONICAL_IDENTIFIER = "unit.test_budgets.canonical"
+    assert canonical_identifier(" Ada@Example.com ") == "Ada@Example.com"
+
+
+def test_identifier_without_utf8_has_no_canonical_form():
+    with pytest.raises(OTPException, match="cannot be stored"):
+        canonical_identifier("\ud800")
+
+
+@given(st.text())
+def test_folding_twice_is_folding_once(text):
+    assert conf.fold(conf.fold(text)) == conf.fold(text)

@@ -104,6 +104,32 @@ def test_deployment_check_survives_settings_that_cannot_be_used():
             check(deploy=True)
 
 
+# --- Names
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OTP_MAX_RETRIES", "OTP_DEFAULT_MAX_RETRIES"),
+        ("OTP_LENGTH", "OTP_DEFAULT_LENGTH"),
+        ("OTP_IDENTIFIER_BUDGETS", "OTP_IDENTIFIER_BUDGET"),
+        ("OTP_EXPIRY", "OTP_EXPIRY_SECONDS"),
+    ],
+)
+def test_misspelt_setting_is_a_warning_that_names_the_right_one(name, meant):
+    with override_settings(**{name: 5}):
+        (message,) = ours()
+    assert (message.id, message.level) == ("otp_actions.W006", WARNING)
+    assert name in message.msg
+    assert f"Did you mean {meant}?" in message.hint
+
+
+@pytest.mark.parametrize("name", ["OTP_LOGIN_URL", "OTP_ADMIN_HIDE_SENSITIVE_DATA", "OTP_TOTP_ISSUER", "MAX_RETRIES"])
+def test_setting_of_another_package_is_its_own_matter(name):
+    with override_settings(**{name: 5}):
+        assert ours() == []
+
+
 # --- Redis
 
 
@@ -118,6 +144,14 @@ def test_redis_url_that_cannot_be_read_is_an_error_that_does_not_quote_it(settin
     (message,) = ours()
     assert message.id == "otp_actions.E010"
     assert "canary" not in f"{message.msg}{message.hint}"
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:6379/0", "http://127.0.0.1:6379/0"])
+def test_redis_url_without_its_scheme_is_an_error_that_names_them(settings, url):
+    settings.OTP_LEDGER, settings.OTP_REDIS_URL = "redis", url
+    (message,) = ours()
+    assert message.id == "otp_actions.E010"
+    assert "redis://, rediss:// or unix://" in message.msg
 
 
 def test_redis_is_not_asked_by_other_ledgers(settings):

@@ -1,5 +1,6 @@
 """The clock is looked up at each call, in whole UTC seconds: users may freeze it, move it back, and live anywhere."""
 
+import math
 import os
 import time
 
@@ -7,14 +8,16 @@ import pytest
 import time_machine
 from freezegun import freeze_time
 
-from otp_actions.exceptions import InvalidOTPException, OTPExpiredException, SessionExpiredException
+from otp_actions.exceptions import InvalidOTPException, OTPException, OTPExpiredException, SessionExpiredException
 from otp_actions.services import (
     decrypt_context,
     encrypt_context,
     generate_decoy,
     generate_otp,
     increment_retry_count,
+    revoke_identifier,
     revoke_otp,
+    validate_otp,
     verify_otp,
 )
 from otp_actions.testing import wrong_code
@@ -139,3 +142,40 @@ def test_windows_are_the_same_in_every_time_zone_across_its_edges(zone):
                     verify_otp(code, context)
                 clock.move_to(issued + 299)
                 assert verify_otp(code, context)
+
+
+CALLS = {
+    "generate_otp": lambda now: generate_otp(now=now),
+    "generate_decoy": lambda now: generate_decoy(now=now),
+    "verify_otp": lambda now: verify_otp("123456", SEALED, now=now),
+    "validate_otp": lambda now: validate_otp("123456", SEALED, now=now),
+    "increment_retry_count": lambda now: increment_retry_count(SEALED, now=now),
+    "revoke_otp": lambda now: revoke_otp(SEALED, now=now),
+    "revoke_identifier": lambda now: revoke_identifier("ada", now=now),
+    "encrypt_context": lambda now: encrypt_context({}, now=now),
+}
+_, SEALED = generate_otp("ada", now=START)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "now",
+    [-1, -0.5, 2**53, 2.0**53, math.nan, math.inf, True, False, "5", b"5", [], object()],
+    ids=lambda now: str(now)[:7],
+)
+def test_now_that_is_no_time_is_refused(name, now):
+    with pytest.raises(OTPException, match=r"now must be Unix time in seconds\."):
+        CALLS[name](now)
+
+
+@pytest.mark.parametrize("now", [0, 0.0, 1, 2**33])
+def test_any_other_time_will_do(now):
+    for call in (generate_otp, lambda now: revoke_identifier("ada", now=now), lambda now: encrypt_context({}, now=now)):
+        call(now=now)
+    code, context = generate_otp(now=now)
+    assert verify_otp(code, context, now=now)
+
+
+def test_last_time_there_is_is_judged_like_any_other():
+    with pytest.raises(SessionExpiredException):
+        verify_otp("123456", SEALED, now=2**53 - 1)

@@ -1,14 +1,17 @@
-"""``python -m otp_actions generate-key``, and what is shipped beside the code."""
+"""``python -m otp_actions``, and what is shipped beside the code."""
 
 import importlib.resources
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
-from otp_actions.__main__ import generate_key, main
+import otp_actions
+from otp_actions import __version__, _core
+from otp_actions.__main__ import describe_version, generate_key, main
 
 
 def run(*arguments):
@@ -44,6 +47,30 @@ def test_main_prints_another_key_each_time(capsys):
     first, second = capsys.readouterr().out.split()
     assert first != second
     assert len({generate_key() for _ in range(100)}) == 100
+
+
+def test_version_names_the_openssl_that_is_really_loaded():
+    done = run("version")
+    assert (done.returncode, done.stderr) == (0, "")
+    package, openssl = done.stdout.splitlines()
+    assert package == f"django-otp-actions {__version__}"
+    version, file = _core.openssl_library()
+    assert openssl.startswith(f"{version}, ")
+    assert version.startswith("OpenSSL 3.")
+    assert os.path.realpath(file) in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "origin"),
+    [
+        ("../django_otp_actions.libs/libcrypto-0a1b2c3d.so.3", "bundled"),
+        ("../../../libcrypto.so.3", "not bundled"),
+    ],
+)
+def test_openssl_is_bundled_if_it_lies_where_the_package_is_installed(file, origin, monkeypatch):
+    path = Path(otp_actions.__file__).parent / file
+    monkeypatch.setattr(_core, "openssl_library", lambda: ("OpenSSL 3.5.7", str(path)))
+    assert describe_version().splitlines()[1] == f"OpenSSL 3.5.7, {origin}: {path.resolve()}"
 
 
 def test_package_is_marked_as_typed():

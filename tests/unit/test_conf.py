@@ -1,7 +1,8 @@
 """The settings: what is refused and how it says so, and that a change is seen at once."""
 
 import base64
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from django.test import override_settings
 from otp_actions import conf
 from otp_actions.__main__ import generate_key
 from otp_actions.services import decrypt_context, generate_otp, verify_otp
+from otp_actions.testing import fresh_ledger
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 OTHER_KEY = generate_key()
@@ -52,8 +54,11 @@ def error_for(**overrides):
         ("not base64!", "E002", "is not a Fernet key"),
         (KEY[:-1], "E002", "is not a Fernet key"),
         (KEY + "=", "E002", "is not a Fernet key"),
-        (f" {KEY}", "E002", "is not a Fernet key"),
-        (f"{KEY}\n", "E002", "is not a Fernet key"),
+        (f" {KEY}", "E002", "has white space around it"),
+        (f"{KEY}\n", "E002", "has white space around it, as a line of a file may have"),
+        (f'"{KEY}"', "E002", "has quotes around it"),
+        (f"'{KEY}", "E002", "has quotes around it"),
+        (f"{KEY}\n".encode(), "E002", "has white space around it"),
         (KEY[:-2] + "9=", "E002", "is not a Fernet key"),  # Stray trailing bits.
         (base64.b64encode(b"\xff" * 32).decode(), "E002", "is not a Fernet key"),
         ("ключ", "E002", "is not a Fernet key"),
@@ -63,7 +68,7 @@ def error_for(**overrides):
         (base64.urlsafe_b64encode(bytes(33)), "E003", "holds 33 bytes, but a key has exactly 32"),
         (bytes(32), "E002", "is not a Fernet key"),  # The raw key.
     ],
-    ids=lambda value: ascii(value)[:24],
+    ids=lambda value: ascii(value)[:16],
 )
 def test_key_that_cannot_be_used_says_what_to_do(key, check_id, message):
     error = error_for(OTP_SIGNING_KEY=key)
@@ -86,7 +91,7 @@ def test_key_may_be_str_or_bytes(key):
 @pytest.mark.parametrize(
     ("fallbacks", "message"),
     [
-        (OTHER_KEY, "OTP_SIGNING_KEY_FALLBACKS must be a list of keys"),
+        (OTHER_KEY, "OTP_SIGNING_KEY_FALLBACKS must be a list of keys, not str. Keys in one text, with commas between"),
         (None, "OTP_SIGNING_KEY_FALLBACKS must be a list of keys"),
         ({OTHER_KEY}, "OTP_SIGNING_KEY_FALLBACKS must be a list of keys"),
         ([OTHER_KEY, "short"], "OTP_SIGNING_KEY_FALLBACKS[1] is not a Fernet key"),
@@ -94,6 +99,7 @@ def test_key_may_be_str_or_bytes(key):
         ([""], "OTP_SIGNING_KEY_FALLBACKS[0]"),
         ([f"b'{OTHER_KEY}'"], "OTP_SIGNING_KEY_FALLBACKS[0] looks like the printed form"),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_fallbacks_that_cannot_be_used_name_the_one(fallbacks, message):
     error = error_for(OTP_SIGNING_KEY_FALLBACKS=fallbacks)
@@ -168,6 +174,66 @@ def test_unknown_ledger(value):
     error = error_for(OTP_LEDGER=value)
     assert error.check_id == "otp_actions.E008"
     assert str(error).startswith(f"OTP_LEDGER = {value!r} is not a known ledger. Use one of None, 'process'")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "127.0.0.1:6379", "", None, 5, b"redis://127.0.0.1"])
+def test_redis_url_is_one_that_redis_py_reads_and_is_never_quoted(url):
+    error = error_for(OTP_REDIS_URL=url)
+    text = "OTP_REDIS_URL must begin with redis://, rediss:// or unix://, like redis://127.0.0.1:6379/0."
+    assert (error.check_id, str(error)) == ("otp_actions.E010", text)
+
+
+@pytest.mark.parametrize("alias", ["nowhere", None, 5, []])
+def test_alias_of_the_ledgers_database_is_one_of_databases(alias):
+    error = error_for(OTP_LEDGER="database", OTP_LEDGER_DATABASE=alias)
+    assert error.check_id == "otp_actions.E010"
+    assert str(error).startswith(f"OTP_LEDGER_DATABASE = {alias!r} is not in DATABASES.")
+
+
+@pytest.mark.parametrize("timeout", [0, 0.009, 60.1, -1, True, None, "2", float("nan")])
+def test_timeout_is_a_number_of_seconds_in_its_bounds(timeout):
+    error = error_for(OTP_LEDGER_TIMEOUT=timeout)
+    text = f"OTP_LEDGER_TIMEOUT must be a number of seconds from 0.01 to 60, not {timeout!r}."
+    assert (error.check_id, str(error)) == ("otp_actions.E010", text)
+
+
+@pytest.mark.parametrize("timeout", [0.01, 1, 60])
+def test_timeout_at_its_bounds(timeout):
+    with override_settings(OTP_LEDGER_TIMEOUT=timeout):
+        assert conf.current().ledger_timeout == timeout
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no_such_package.function", "cannot be imported: No module"),
+        ("nodot", "cannot be imported: nodot"),
+        ("math.pi", "must be the dotted path of a function"),
+        (5, "must be the dotted path of a function"),
+        (str.lower, "must be the dotted path of a function"),
+    ],
+    ids=["gone", "nodot", "number", "int", "function"],
+)
+def test_canonical_function_is_named_by_its_path(path, message):
+    error = error_for(OTP_CANONICAL_IDENTIFIER=path)
+    assert error.check_id == "otp_actions.E012"
+    assert f"OTP_CANONICAL_IDENTIFIER {message}" in str(error)
+
+
+@pytest.mark.parametrize("value", ["hash", "", None, True])
+def test_identifiers_are_kept_as_digests_or_plainly(value):
+    error = error_for(OTP_AUDIT_IDENTIFIERS=value)
+    assert (error.check_id, str(error)) == ("otp_actions.E014", 'OTP_AUDIT_IDENTIFIERS must be "digest" or "plain".')
+
+
+def test_ledger_whose_package_or_app_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "otp_actions.ledgers.redis", raising=False)
+    for name, words in (("redis", "django-otp-actions[redis]"), ("database", 'add "otp_actions.ledgers.database"')):
+        with override_settings(OTP_LEDGER=name), fresh_ledger(), pytest.raises(conf.SettingError) as caught:
+            verify_otp(*generate_otp())
+        assert caught.value.check_id == "otp_actions.E008"
+        assert words in str(caught.value)
 
 
 # --- A change is seen at once
@@ -296,6 +362,34 @@ def test_first_assignment_is_seen_also_while_an_unrelated_setting_goes():
         del django_settings.AN_UNRELATED_SETTING
         django_settings.OTP_DEFAULT_LENGTH = 9
         assert len(generate_otp()[0]) == 9
+
+
+def test_change_while_the_settings_are_read_is_not_lost(monkeypatch):
+    """As by another thread, after its setting was read and before the last one was."""
+    read = conf.read_audit
+    changes = iter([8, 9])
+
+    def late():
+        with suppress(StopIteration):
+            django_settings.OTP_DEFAULT_LENGTH = next(changes)
+        return read()
+
+    with Restored():
+        monkeypatch.setattr(conf, "read_audit", late)
+        django_settings.OTP_DEFAULT_LENGTH = 7
+        assert conf.current().length == 9
+
+
+def test_settings_that_never_stay_the_same_can_be_read(monkeypatch):
+    read = conf.read_audit
+
+    def late():
+        django_settings.OTP_DEFAULT_LENGTH = 7
+        return read()
+
+    with Restored():
+        monkeypatch.setattr(conf, "read_audit", late)
+        assert [conf.current().length for _ in range(2)] == [7, 7]
 
 
 def test_wrong_setting_that_is_put_right_works_at_once():

@@ -1,10 +1,13 @@
 """No text of an error, a log or a repr carries a code, a context or a key."""
 
+import base64
 import logging
+import sys
 import traceback
 
 import pytest
 from django.test import override_settings
+from django.views.debug import ExceptionReporter
 
 from otp_actions import conf
 from otp_actions.__main__ import generate_key
@@ -20,7 +23,7 @@ from otp_actions.services import (
     validate_otp,
     verify_otp,
 )
-from otp_actions.testing import fresh_ledger, wrong_code
+from otp_actions.testing import capture_otps, fresh_ledger, wrong_code
 
 NOW = 1_800_000_000
 CANARY = "canary-in-a-coal-mine"
@@ -33,6 +36,7 @@ class Flow:
         self.code, self.context = generate_otp(CANARY, {"secret": CANARY}, 2, 12, purpose="login", now=NOW)
         self.wrong = wrong_code(self.code)
         self.key = generate_key()
+        self.raw_key = base64.urlsafe_b64decode(self.key)
 
     def secrets(self):
         # A part is enough: nothing may be quoted, not even the beginning.
@@ -136,6 +140,54 @@ def test_no_error_quotes_a_code_a_context_or_a_key(failure, caplog):
             assert secret not in text
 
 
+@pytest.mark.parametrize("failure", FAILURES)
+def test_error_report_shows_no_code_and_no_context_in_a_frame_of_ours(failure, rf):
+    """As Django mails it to ADMINS when nobody catches the error."""
+    flow = Flow()
+    try:
+        FAILURES[failure](flow)
+    except Exception:
+        reporter = ExceptionReporter(rf.get("/"), *sys.exc_info())
+    frames = [one for one in reporter.get_traceback_frames() if "/otp_actions/" in one["filename"]]
+    assert frames
+    shown = str([frame["vars"] for frame in frames])
+    for secret in (
+        flow.code,
+        flow.wrong,
+        flow.context[12:40],
+        flow.context[-40:],
+        flow.key[:20],
+        repr(flow.raw_key)[2:20],
+    ):
+        assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"OTP_REDIS_URL": "canary://:canary@127.0.0.1/0"},
+        {"OTP_REDIS_URL": "redis://:canary@127.0.0.1/0?socket_timeout=canary", "OTP_LEDGER": "redis"},
+        {"OTP_REDIS_URL": "redis://:canary@127.0.0.1:1/0", "OTP_DEFAULT_LENGTH": 99},
+        {"OTP_REDIS_URL": "redis://:canary@127.0.0.1:1/0", "OTP_CANONICAL_IDENTIFIER": f"{__name__}.raising"},
+    ],
+    ids=str,
+)
+def test_error_report_shows_no_password_of_redis_in_a_frame_of_ours(wrong, rf):
+    code, context = generate_otp("René")
+    with override_settings(**wrong):
+        try:
+            verify_otp(code, context)
+        except Exception:
+            reporter = ExceptionReporter(rf.get("/"), *sys.exc_info())
+    frames = [one for one in reporter.get_traceback_frames() if "/otp_actions/" in one["filename"]]
+    assert frames
+    assert "canary" not in str([frame["vars"] for frame in frames])
+
+
+def raising(identifier):
+    raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("failure", ["now out of range", "now out of range, encrypt", "purpose is not text"])
 def test_argument_that_the_core_cannot_take_is_one_of_our_errors(failure):
     with pytest.raises(OTPException):
@@ -158,3 +210,31 @@ def test_reprs_of_the_core_show_nothing():
     flow = Flow()
     shown = repr([conf.current().keyring, conf.current(), ledger_for(conf.current())])
     assert not any(secret in shown for secret in flow.secrets())
+
+
+def test_error_report_shows_no_code_that_was_issued_when_telling_of_it_fails(caplog, rf):
+    caplog.set_level(logging.INFO)
+    with capture_otps() as issued:
+        try:
+            generate_otp("ada", request=object())
+        except AttributeError:
+            reporter = ExceptionReporter(rf.get("/"), *sys.exc_info())
+    frames = [one for one in reporter.get_traceback_frames() if "/otp_actions/" in one["filename"]]
+    assert frames
+    shown = str([frame["vars"] for frame in frames])
+    assert issued[0].code not in shown
+    assert issued[0].context[12:40] not in shown
+
+
+def test_error_report_shows_no_context_when_telling_of_a_verification_fails(caplog, rf):
+    code, context = generate_otp("ada")
+    caplog.set_level(logging.INFO)
+    for otp in (wrong_code(code), code):
+        try:
+            verify_otp(otp, context, request=object())
+        except AttributeError:
+            reporter = ExceptionReporter(rf.get("/"), *sys.exc_info())
+        frames = [one for one in reporter.get_traceback_frames() if "/otp_actions/" in one["filename"]]
+        shown = str([frame["vars"] for frame in frames])
+        assert otp not in shown
+        assert context[12:40] not in shown

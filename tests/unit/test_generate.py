@@ -144,6 +144,12 @@ def test_max_retries_out_of_range_is_refused(max_retries):
             issue(max_retries=max_retries)
 
 
+@pytest.mark.parametrize(("max_retries", "length"), [(0, 4), (1_000_000, 12)])
+def test_reason_is_the_argument_that_is_wrong_though_others_are_at_their_limits(max_retries, length):
+    with pytest.raises(OTPException, match="The identifier"):
+        generate_otp("x" * 1025, max_retries=max_retries, length=length)
+
+
 def test_max_retries_at_its_limit_is_accepted():
     code, context = generate_otp(max_retries=1_000_000)
     assert verify_otp(code, context)["max_retries"] == 1_000_000
@@ -185,6 +191,13 @@ def test_identifier_comes_back_as_it_was(identifier):
 def test_identifier_that_cannot_be_stored_is_refused(identifier):
     for issue in (generate_otp, generate_decoy):
         with pytest.raises(OTPException, match="identifier"):
+            issue(identifier)
+
+
+@pytest.mark.parametrize("identifier", [True, False, 1.5, b"ada", ["ada"], {"id": 1}], ids=repr)
+def test_identifier_that_is_neither_text_nor_number_is_told_so(identifier):
+    for issue in (generate_otp, generate_decoy):
+        with pytest.raises(OTPException, match=r"The identifier must be text, a whole number or None\."):
             issue(identifier)
 
 
@@ -302,7 +315,7 @@ CIRCLE.append(CIRCLE)
         ({1: 2}, "not JSON: it holds a key of type int"),
         ({"a": [{None: 2}]}, "not JSON: it holds a key of type NoneType"),
     ],
-    ids=lambda value: repr(value)[:30] if not isinstance(value, list | dict) else type(value).__name__,
+    ids=lambda value: repr(value)[:16] if not isinstance(value, list | dict) else type(value).__name__,
 )
 def test_metadata_that_is_not_bounded_json_is_refused_and_says_so(metadata, message):
     for issue in (generate_otp, generate_decoy):

@@ -223,6 +223,16 @@ def test_call_that_is_refused_supersedes_nothing(arguments):
     assert not is_revoked(old)
 
 
+@pytest.mark.parametrize("issue", [generate_otp, generate_decoy])
+def test_call_whose_context_would_be_too_big_supersedes_nothing(issue):
+    """Each of the two fits, both together do not."""
+    identifier = "\x01" * 700
+    old = generate_otp(identifier, now=NOW)
+    with pytest.raises(OTPException, match="8192"):
+        issue(identifier, "x" * 2000, supersede=True, now=NOW)
+    assert not is_revoked(old)
+
+
 def test_superseding_beats_a_host_whose_clock_is_ahead():
     ahead = generate_otp(ADA, supersede=True, now=NOW + 2.5)
     newer = generate_otp(ADA, supersede=True, now=NOW)

@@ -1,6 +1,7 @@
 """Signals and log records: what happened, to whom, from where; and never a secret."""
 
 import logging
+import threading
 
 import pytest
 from django.test import RequestFactory
@@ -9,6 +10,7 @@ from otp_actions import signals
 from otp_actions.exceptions import OTPException
 from otp_actions.services import (
     averify_otp,
+    decrypt_context,
     generate_decoy,
     generate_otp,
     increment_retry_count,
@@ -115,6 +117,69 @@ def test_request_comes_along_with_address_and_user_agent(heard, settings):
         assert occurrence.user_agent == "x" * 256
 
 
+CALLS = {
+    "generated": lambda code, context, **more: generate_otp("ada", purpose="login", **more),
+    "generated DECOY": lambda code, context, **more: generate_decoy("ada", purpose="login", **more),
+    "verified": lambda code, context, **more: verify_otp(code, context, purpose="login", **more),
+    "failed INVALID_OTP": lambda code, context, **more: refused(
+        lambda: verify_otp(wrong_code(code), context, purpose="login", **more)
+    ),
+    "exhausted MAX_RETRIES_EXCEEDED": lambda code, context, **more: (
+        [increment_retry_count(context, **more) for _ in range(3)]
+        and refused(lambda: increment_retry_count(context, **more))
+    ),
+    "revoked": lambda code, context, **more: revoke_otp(context, **more),
+    "revoked IDENTIFIER": lambda code, context, **more: revoke_identifier("ada", purpose="login", **more),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_whoever_is_told_is_told_all_of_it(heard, what):
+    request = RequestFactory().post("/", REMOTE_ADDR="192.0.2.1", HTTP_USER_AGENT="a browser")
+    code, context = generate_otp("ada", purpose="login", now=NOW)
+    CALLS[what](code, context, request=request, now=NOW + 9)
+    occurrence, sent = heard[-1]
+    assert f"{occurrence.event} {occurrence.reason}".strip() == what
+    assert (occurrence.identifier, occurrence.purpose, occurrence.time) == ("ada", "login", NOW + 9)
+    assert (occurrence.address, occurrence.user_agent) == ("192.0.2.1", "a browser")
+    assert sent is request
+    assert occurrence.recorded is False
+    assert len(heard) == 2
+
+    CALLS[what](*generate_otp("ada", purpose="login", now=NOW + 20), now=NOW + 29)
+    occurrence, sent = heard[-1]
+    assert (occurrence.address, occurrence.user_agent, occurrence.time, sent) == (None, "", NOW + 29, None)
+
+
+def test_client_that_does_not_call_itself_anything_is_told_as_such(heard):
+    generate_otp("ada", request=RequestFactory().post("/"))
+    assert heard[-1][0].user_agent == ""
+
+
+def test_time_of_what_is_told_is_in_whole_seconds(heard):
+    generate_otp("ada", now=NOW + 0.9)
+    generate_decoy("ada", now=NOW + 0.9)
+    revoke_identifier("ada", now=NOW + 1.9)
+    assert [o.time for o, _ in heard] == [NOW, NOW, NOW + 1]
+    assert all(type(o.time) is int for o, _ in heard)
+
+
+@pytest.mark.asyncio
+async def test_receivers_are_not_called_in_the_event_loop():
+    threads = []
+
+    def hear(**kwargs):
+        threads.append(threading.get_ident())
+
+    signals.otp_verified.connect(hear)
+    try:
+        await averify_otp(*generate_otp("ada"))
+    finally:
+        signals.otp_verified.disconnect(hear)
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
 def test_what_is_not_an_attempt_is_not_told(heard):
     _, context = generate_otp("ada")
     for otp in ("", None, "1" * 65, True):
@@ -145,6 +210,20 @@ def test_receiver_that_raises_changes_nothing(heard):
     assert [o.event for o, _ in heard] == ["generated", "failed", "verified"]
 
 
+def test_signal_that_cannot_be_sent_changes_nothing_and_is_logged_without_its_text(monkeypatch, caplog):
+    def broken(**kwargs):
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(signals.otp_verified, "send_robust", broken)
+    code, context = generate_otp("ada")
+    monkeypatch.setattr(signals.otp_verified, "receivers", [object()])
+    assert verify_otp(code, context)["identifier"] == "ada"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "The receivers of otp_verified could not be called: RuntimeError."
+    ]
+    assert "canary" not in caplog.text
+
+
 def test_log_records_are_structured_and_hold_no_identifier_and_no_secret(caplog):
     caplog.set_level(logging.DEBUG)
     code, context = generate_otp("canary@example.com", {"canary": 1}, purpose="login")
@@ -162,6 +241,39 @@ def test_log_records_are_structured_and_hold_no_identifier_and_no_secret(caplog)
     everything = "".join(record.getMessage() + str(vars(record)) for record in caplog.records)
     for secret in (code, wrong_code(code), context[12:40], caught.value.new_context[-30:], "canary"):
         assert secret not in everything
+
+
+def test_log_records_say_what_happened_to_which_challenge(caplog):
+    caplog.set_level(logging.INFO)
+    request = RequestFactory().post("/", REMOTE_ADDR="192.0.2.1")
+    code, context = generate_otp("ada", purpose="login", request=request, now=NOW)
+    refused(lambda: verify_otp(wrong_code(code), context, purpose="login", request=request, now=NOW))
+    refused(lambda: verify_otp(code, "gAAAAA", purpose="login", request=request, now=NOW))
+    jti = decrypt_context(context)["jti"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"otp_generated purpose='login' jti={jti}",
+        f"otp_failed INVALID_OTP purpose='login' jti={jti}",
+        "otp_failed OTP_ERROR purpose='' jti=-",
+    ]
+    assert [(record.otp_jti, record.otp_ip) for record in caplog.records] == [
+        (jti, "192.0.2.1"),
+        (jti, "192.0.2.1"),
+        ("", "192.0.2.1"),
+    ]
+
+
+def test_receivers_of_occurrences_are_called():
+    heard = []
+
+    def receiver(sender, **kwargs):
+        heard.append(sender)
+
+    signals.otp_generated.connect(receiver, sender=signals.Occurrence)
+    try:
+        generate_otp("ada")
+    finally:
+        signals.otp_generated.disconnect(receiver, sender=signals.Occurrence)
+    assert heard == [signals.Occurrence]
 
 
 def test_exhaustion_is_a_warning_and_the_rest_is_information(caplog):

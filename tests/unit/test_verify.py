@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 
 from contract.dict_ledger import DictLedger
-from otp_actions import conf
+from otp_actions import conf, services
 from otp_actions.exceptions import (
     InvalidOTPException,
     MaxRetriesExceededException,
@@ -320,6 +320,13 @@ def test_code_is_accepted_once(call, again):
                 again(answer, spelling, now=NOW)
 
 
+def test_validate_otp_hands_everything_over(monkeypatch):
+    given = []
+    monkeypatch.setattr(services, "verify_otp", lambda *args, **kwargs: given.append((args, kwargs)))
+    assert services.validate_otp("123456", "gAAAAA", purpose="login", request="the request", now=NOW) is True
+    assert given == [(("123456", "gAAAAA"), {"purpose": "login", "request": "the request", "now": NOW})]
+
+
 def test_validate_otp_is_true_or_raises():
     code, context = generate_otp(purpose="login", now=NOW)
     with pytest.raises(InvalidOTPException):
@@ -615,3 +622,13 @@ def test_foreign_payload_under_our_key_is_never_a_challenge(fernet, payload, com
 def test_data_sealed_with_encrypt_context_is_no_challenge():
     with pytest.raises(OTPException, match="Failed to decrypt context"):
         verify_otp("123456", encrypt_context({"identifier": "ada", "otp": "123456"}))
+
+
+@pytest.mark.parametrize("attempt", [lambda context: verify_otp("000000", context, now=NOW), increment_retry_count])
+def test_context_that_is_too_big_to_be_answered_is_one_of_our_errors(attempt):
+    """Another holder of the key may write a line break in two characters; we need six."""
+    fields = decrypt_context(generate_otp("x", max_retries=9, now=NOW)[1])
+    context = encrypt_context({**fields, "identifier": "\n" * 1000, "metadata": "m" * 3500})
+    with pytest.raises(OTPException) as caught:
+        attempt(context)
+    assert caught.value.code == "OTP_ERROR"

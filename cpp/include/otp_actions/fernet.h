@@ -16,6 +16,8 @@ namespace otp_actions {
 
 inline constexpr std::size_t kFernetKeySize = 32;   // 16 bytes of signing key, then 16 bytes of encryption key.
 inline constexpr std::size_t kMaxTokenSize = 8192;  // Characters of base64url; a longer token is not even decoded.
+// What fits into such a token: whole blocks, with at least one byte of padding, beside the header and the tag.
+inline constexpr std::size_t kMaxPlaintextSize = (kMaxTokenSize / 4 * 3 - 25 - kDigestSize) / 16 * 16 - 1;
 
 using Iv = std::array<std::uint8_t, 16>;
 

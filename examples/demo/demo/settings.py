@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import django
+
 from otp_actions.__main__ import generate_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -13,7 +15,10 @@ ROOT_URLCONF = "demo.urls"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "demo.sqlite3"}}
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 DEFAULT_FROM_EMAIL = "demo@example.com"
 
 INSTALLED_APPS = [

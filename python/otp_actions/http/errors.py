@@ -74,6 +74,10 @@ class OTPAPIException(APIException):
         if isinstance(error, (OTPThrottledException, OTPUnavailableException)):
             self.wait = error.retry_after  # DRF's handler makes it Retry-After.
 
+    def __str__(self) -> str:
+        """Return the message alone: the body may hold a context, and texts of exceptions are logged."""
+        return str(self.otp_error)
+
     def get_codes(self) -> str:
         """Return the stable code; DRF's own would look for one in each value of the body."""
         return self.otp_error.code

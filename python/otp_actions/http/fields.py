@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -27,6 +26,7 @@ _UNREADABLE = (
     BadRequest,
     SuspiciousOperation,
     UnreadablePostError,
+    RawPostDataException,  # Somebody has read it before, and not kept it.
     ValueError,
     LookupError,  # A charset that is no text encoding.
     RecursionError,
@@ -43,14 +43,15 @@ def read_data(request: HttpRequest | Request) -> Mapping[str, Any]:
         data = _drf_data(request) if isinstance(request, Request) else _plain_data(request)
     except _UNREADABLE:
         raise OTPException(gettext_noop("The request body could not be read.")) from None
-    if not isinstance(data, Mapping):
+    if type(data) is not dict and not isinstance(data, Mapping):
         raise OTPException(gettext_noop("The request body must be an object."))
     return data
 
 
 def _check_charset(request: HttpRequest) -> None:
     # Decoding by punycode takes quadratic time, rot13 is no text encoding: nobody sends a code in anything but these.
-    if codecs.lookup(request.encoding or "utf-8").name not in ("utf-8", "ascii", "iso8859-1"):
+    encoding = request.encoding
+    if encoding is not None and codecs.lookup(encoding).name not in ("utf-8", "ascii", "iso8859-1"):
         raise LookupError
 
 
@@ -59,8 +60,7 @@ def _drf_data(request: Request) -> Any:
     _check_charset(http)
     if http.content_type == _FORMS[0] or (http.content_type or "").endswith("json"):
         # As newer releases of DRF do: the body is read once and kept, for the view or for whom it hands the request to.
-        with suppress(RawPostDataException):
-            http.body  # noqa: B018 -- a property: reading it is what keeps it
+        http.body  # noqa: B018 -- a property: reading it is what keeps it
     return request.data
 
 

@@ -32,6 +32,7 @@ By = Literal["identifier", "ip", "user"]
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
+_FIELD: Final = "identifier"
 _MAX_IDENTIFIER: Final = 1024  # Characters. No identifier has more, and normalising takes time.
 
 
@@ -93,8 +94,12 @@ class Limit:
 
 
 def _limit(rate: str, by: str, field: str, name: str) -> Limit:
+    if callable(rate):
+        raise TypeError(f'{name} needs a rate: write @{name}("5/h").')
     if by not in get_args(By):
         raise ValueError(f'{name}: by must be "identifier", "ip" or "user", not {by!r}.')
+    if by != "identifier" and field != _FIELD:
+        raise ValueError(f"{name}: field = {field!r} is read only with by = 'identifier', not with {by!r}.")
     return Limit(conf.rate(rate, f"The rate of {name}"), cast("By", by), field)
 
 
@@ -137,7 +142,7 @@ class ThrottlingDoor:
         await sync_to_async(self.enter)(request)
 
 
-def otp_throttle(rate: str, *, by: By = "identifier", field: str = "identifier") -> Callable[[_View], _View]:
+def otp_throttle(rate: str, *, by: By = "identifier", field: str = _FIELD) -> Callable[[_View], _View]:
     """Answer 429 ``OTP_THROTTLED`` to more than *rate* requests. GET, HEAD and OPTIONS pass uncounted.
 
     What is not there to count by, an identifier that is missing or a user who is not logged in, is counted by the
@@ -151,7 +156,8 @@ def otp_throttle(rate: str, *, by: By = "identifier", field: str = "identifier")
 
     Raises:
         SettingError: *rate* is not a rate.
-        ValueError: *by* is none of the three.
+        TypeError: There is no rate.
+        ValueError: *by* is none of the three, or *field* would not be read.
     """
     limit = _limit(rate, by, field, "otp_throttle")
 
@@ -178,7 +184,7 @@ class OTPThrottle(BaseThrottle):
 
     rate: ClassVar[str] = "5/h"
     by: ClassVar[By] = "identifier"
-    field: ClassVar[str] = "identifier"
+    field: ClassVar[str] = _FIELD
     limit: ClassVar[Limit] = _limit(rate, by, field, "OTPThrottle")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -187,7 +193,7 @@ class OTPThrottle(BaseThrottle):
         cls.limit = _limit(cls.rate, cls.by, cls.field, cls.__name__)
 
     @classmethod
-    def at(cls, rate: str, *, by: By = "identifier", field: str = "identifier") -> type[OTPThrottle]:
+    def at(cls, rate: str, *, by: By = "identifier", field: str = _FIELD) -> type[OTPThrottle]:
         """Return a throttle with these in place of its own; see :func:`otp_throttle`."""
         return type(cls.__name__, (cls,), {"rate": rate, "by": by, "field": field, "__module__": cls.__module__})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.apps import apps
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_variables
 
 from otp_actions.conf import SettingError, Settings
 from otp_actions.ledgers.base import Ledger
@@ -18,21 +19,25 @@ _last: tuple[Settings | None, Ledger | None] = (None, None)
 
 def ledger_for(settings: Settings) -> Ledger:
     """Return this process's ledger for *settings*; made once, then kept: it is the memory of who counted what."""
-    global _last
     last_settings, ledger = _last
-    if ledger is None or last_settings is not settings:
-        key = (
-            settings.ledger,
-            settings.process_ledger_size,
-            settings.redis_url,
-            settings.ledger_database,
-            settings.ledger_timeout,
-        )
-        if key not in _made:
-            # setdefault, so that two first requests at once end up with the same one.
-            _made.setdefault(key, _make(settings))
-        ledger = _made[key]
-        _last = (settings, ledger)
+    return ledger if ledger is not None and last_settings is settings else _find(settings)
+
+
+@sensitive_variables()
+def _find(settings: Settings) -> Ledger:
+    global _last
+    key = (
+        settings.ledger,
+        settings.process_ledger_size,
+        settings.redis_url,
+        settings.ledger_database,
+        settings.ledger_timeout,
+    )
+    if key not in _made:
+        # setdefault, so that two first requests at once end up with the same one.
+        _made.setdefault(key, _make(settings))
+    ledger = _made[key]
+    _last = (settings, ledger)
     return ledger
 
 
@@ -69,9 +74,11 @@ def _make(settings: Settings) -> Ledger:
         return DatabaseLedger(settings.ledger_database, timeout=settings.ledger_timeout)
     try:
         made = import_string(settings.ledger)()
-    except (ImportError, TypeError, ValueError) as error:
+    except Exception as error:  # The class is the project's own, and may raise what it likes.
+        # What it says itself is shown only where that is Python's text: another may hold a password.
+        said = error if isinstance(error, (ImportError, TypeError, ValueError)) else type(error).__name__
         raise SettingError(
-            "otp_actions.E008", f"OTP_LEDGER = {settings.ledger!r} cannot be imported and called: {error}"
+            "otp_actions.E008", f"OTP_LEDGER = {settings.ledger!r} cannot be imported and called: {said}"
         ) from error
     if not isinstance(made, Ledger):
         raise SettingError(

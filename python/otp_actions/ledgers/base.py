@@ -8,8 +8,8 @@ followed by a write: two requests would both read before either writes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 #: What a ledger counts under: one byte for the kind, then 16 bytes for whom.
 LedgerKey: TypeAlias = bytes
@@ -19,8 +19,8 @@ Claim: TypeAlias = tuple[LedgerKey, int, int]
 Barrier: TypeAlias = tuple[LedgerKey, int]
 #: ``(claim, units)``: takes *units* from the claim's bucket, see :meth:`Ledger.give_back`.
 Release: TypeAlias = tuple[Claim, int]
-#: Writes what must be true exactly if a mark is; it is given the name of the database alias or connection to write to.
-Event: TypeAlias = Callable[[object], None]
+#: Returns the SQL, with its parameters, that writes what must be true exactly if a mark is; it is given the connection.
+Event: TypeAlias = Callable[[Any], Iterable[tuple[str, Sequence[Any]]]]
 
 
 class Taken:
@@ -66,7 +66,7 @@ class Ledger(ABC):
     blocking: ClassVar[bool] = True
     #: False if nothing is remembered, so that single use and revocation cannot be had.
     remembers: ClassVar[bool] = True
-    #: True if ``advance`` runs an *event* in the same transaction as the mark. No other ledger is given one.
+    #: True if ``advance`` writes an *event* in the same transaction as the mark. No other ledger is given one.
     transactional: ClassVar[bool] = False
 
     @property

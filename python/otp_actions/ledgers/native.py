@@ -11,18 +11,15 @@ class NativeLedger(Ledger):
     """A ledger of the core, in the port's clothes."""
 
     blocking = False
+    #: See :attr:`Ledger.core`. An attribute, since each verification asks for it.
+    core: object = None
 
     def __init__(self, table: _core.Ledger) -> None:
         self._table = table
         # The core goes straight to its own table, but not past a subclass that overrides an operation.
         operations = ("take", "advance", "give_back", "_give_back")
         inherited = all(getattr(type(self), name) is getattr(NativeLedger, name) for name in operations)
-        self._core = table if inherited else self
-
-    @property
-    def core(self) -> object:
-        """See :attr:`Ledger.core`."""
-        return self._core
+        self.core = table if inherited else self
 
     def take(self, claims: tuple[Claim, ...], *, unless: tuple[Barrier, ...] = (), now: int) -> Taken | Denied:
         """See :meth:`Ledger.take`."""

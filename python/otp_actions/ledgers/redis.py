@@ -10,37 +10,44 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import struct
-from collections.abc import Callable, Collection
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, NoReturn
 
+from django.views.decorators.debug import sensitive_variables
 from redis import VERSION, ConnectionPool
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
+from otp_actions import _core
 from otp_actions.conf import SettingError
 from otp_actions.exceptions import OTPUnavailableException
-from otp_actions.ledgers.base import Barrier, Claim, Denied, Event, Ledger, LedgerKey, Release, Taken
+from otp_actions.ledgers.native import NativeLedger
 
 logger = logging.getLogger("otp_actions")
 
-#: The braces are a hash tag: all entries lie in one slot, as a script needs it.
+# The braces are a hash tag: all entries lie in one slot, as a script needs it.
 _PREFIX: Final = b"{otp}:"
-_OURS: Final = re.compile(rb"\{otp\}:.{17}", re.DOTALL)
+_OURS: Final = re.compile(re.escape(_PREFIX) + rb".{17}", re.DOTALL)
 _OLDEST: Final = (6, 2)
 _LOOKS: Final = 16
 #: What a pool wants to know before it gives a connection: before redis-py 5.3 a command, since then nothing.
 _WANTED: Final = () if VERSION >= (5, 3) else ("EVALSHA",)
 
 
+def _words(*words: bytes) -> bytes:
+    """Return *words* as they stand in a command."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+
+
 class _Script:
-    """The text of a script and the name that Redis gives it."""
+    """A script, by the name that Redis gives it and by its text."""
 
     def __init__(self, *parts: str) -> None:
-        self.text = "".join(parts).encode()
-        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+        text = "".join(parts).encode()
+        self.by_name = _words(b"EVALSHA", hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+        self.by_text = _words(b"EVAL", text)
 
 
 # A script reads every key, decides, and writes what changed: an error on the way leaves all as it was. N holds the
@@ -129,6 +136,9 @@ local first = 4
 
 _GIVE_BACK: Final = _Script(_READ, "local first = 2\n", _RELEASE, _WRITE)
 
+#: By the numbers that the core knows them by: cpp/bindings/script_ledger.cc packs what they are given.
+_SCRIPTS: Final = (_TAKE, _ADVANCE, _GIVE_BACK)
+
 
 # --- What can be wrong ----------------------------------------------------------------------------------------------
 
@@ -149,6 +159,7 @@ _HINTS: Final = (
         "The user of OTP_REDIS_URL lacks a permission: docs/redis.md lists them.",
     ),
     ("Authentication", "The server refuses the user or password in OTP_REDIS_URL, or wants one."),
+    ("DB index", "The server has no database of that number: lower it in OTP_REDIS_URL, or raise its `databases`."),
     ("MISCONF", "The server cannot write to its disk: see its log."),
     ("BusyLoading|LOADING", "The server is still loading its data."),
     ("TimeoutError", "No answer within OTP_LEDGER_TIMEOUT: see whether the server or the network is overloaded."),
@@ -207,18 +218,15 @@ class Problem(NamedTuple):
 # --- The ledger -----------------------------------------------------------------------------------------------------
 
 
-class RedisLedger(Ledger):
-    """Counts in one Redis database, which should be the ledger's own.
-
-    Args:
-        url: As redis-py reads it: ``redis://``, ``rediss://`` or ``unix://``.
-        timeout: Seconds to wait for a connection, and for an answer.
+class _Server:
+    """Asks the server.
 
     Raises:
         SettingError: The URL cannot be read.
     """
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    @sensitive_variables()
+    def __init__(self, url: str, timeout: float) -> None:
         parse: Callable[[str], dict[str, Any]] = parse_url
         try:
             options: dict[str, Any] = {
@@ -242,58 +250,77 @@ class RedisLedger(Ledger):
                 "OTP_REDIS_URL cannot be read. It must be like redis://user:password@host:6379/0, with special "
                 "characters of the password written as %xx, and no options but those of redis-py.",
             )
-        self._pool = pool
+        self.pool = pool
 
-    def take(self, claims: tuple[Claim, ...], *, unless: tuple[Barrier, ...] = (), now: int) -> Taken | Denied:
-        """See :meth:`Ledger.take`."""
-        indexes: dict[LedgerKey, int] = {}
-        numbers = [now, len(unless)]
-        for mark, above in unless:
-            numbers += (indexes.setdefault(mark, len(indexes) + 1), above)
-        for bucket, limit, ttl in claims:
-            numbers += (indexes.setdefault(bucket, len(indexes) + 1), limit, ttl)
-        reply = self._run(_TAKE, indexes, numbers)
-        if isinstance(reply, list) and all(type(number) is int for number in reply):
-            if len(reply) == 1 + len(claims) and reply[0] == 0:
-                if all(1 <= count <= claim[1] for count, claim in zip(reply[1:], claims, strict=True)):
-                    return Taken(claims, tuple(reply[1:]))
-            elif len(reply) == 2 and 1 <= reply[0] <= len(unless) + len(claims) and reply[1] >= 0:
-                return Denied((*unless, *claims)[reply[0] - 1], reply[1])
-        raise self._nonsense()
+    def run(self, script: int, words: int, tail: bytes) -> Any:
+        """Return the reply of a script to the *words* words in *tail*.
 
-    def advance(
-        self,
-        mark: LedgerKey,
-        value: int,
-        *,
-        ttl: int,
-        now: int,
-        release: tuple[Release, ...] = (),
-        event: Event | None = None,
-    ) -> bool:
-        """See :meth:`Ledger.advance`."""
-        indexes = {mark: 1}
-        numbers = [now, value, ttl]
-        for (bucket, limit, _), units in release:
-            numbers += (indexes.setdefault(bucket, len(indexes) + 1), limit, units)
-        reply = self._run(_ADVANCE, indexes, numbers)
-        if type(reply) is not int or reply not in (0, 1):
-            raise self._nonsense()
-        return reply == 1
+        Raises:
+            OTPUnavailableException: There is none. One line was logged.
+        """
+        head = _SCRIPTS[script]
+        try:
+            try:
+                return self.ask(words + 2, head.by_name + tail)
+            except NoScriptError:  # Nothing was run. EVAL also loads it.
+                return self.ask(words + 2, head.by_text + tail)
+        except Exception as error:
+            # Anything: a parser that is fed nonsense raises what comes. Whatever it is, nobody knows what was counted.
+            kind, hint = type(error).__name__, _hint(error)
+        # Outside of the handler: no error of redis-py's, with what it knows, hangs on ours.
+        raise self._failure(kind, hint)
 
-    def _give_back(self, release: Release, *, now: int) -> None:
-        (bucket, limit, _), units = release
-        self._run(_GIVE_BACK, (bucket,), [now, 1, limit, units])
+    def ask(self, count: int, words: bytes) -> Any:
+        """Send a command of *count* words and return the answer."""
+        # One question, one answer. redis-py's own client takes a fifth as long again, and may ask twice.
+        connection: Any = self.pool.get_connection(*_WANTED)
+        try:
+            connection.send_packed_command([b"*%d\r\n%b" % (count, words)])
+            return connection.read_response()
+        except BaseException:
+            connection.disconnect()  # The answer may still be on its way, and is for nobody else.
+            raise
+        finally:
+            self.pool.release(connection)
+
+    def nonsense(self) -> NoReturn:
+        """Say that an answer was none."""
+        raise self._failure("InvalidResponse", _NONSENSE)
+
+    def _failure(self, kind: str, hint: str) -> OTPUnavailableException:
+        logger.error('OTP_LEDGER = "redis" cannot tell, so nothing is accepted: %s. %s', kind, hint)
+        # The next one connects, and looks, afresh: behind a name there may be a new primary by then.
+        self.pool.disconnect(inuse_connections=False)
+        return OTPUnavailableException()
+
+
+class RedisLedger(NativeLedger):
+    """Counts in one Redis database, which should be the ledger's own.
+
+    Args:
+        url: As redis-py reads it: ``redis://``, ``rediss://`` or ``unix://``.
+        timeout: Seconds to wait for a connection, and for an answer.
+
+    Raises:
+        SettingError: The URL cannot be read.
+    """
+
+    blocking = True
+
+    @sensitive_variables()
+    def __init__(self, url: str, *, timeout: float) -> None:
+        self._server = _Server(url, timeout)
+        super().__init__(_core.ScriptLedger(_PREFIX, self._server.run, self._server.nonsense))
 
     def problems(self) -> list[Problem]:
         """Return what a system check should report. Asks the server, so this may take as long as the timeout."""
-        self._pool.disconnect(inuse_connections=False)
+        self._server.pool.disconnect(inuse_connections=False)
         try:
-            keys = {self._ask(b"RANDOMKEY") for _ in range(_LOOKS)}
+            keys = {self._server.ask(1, _words(b"RANDOMKEY")) for _ in range(_LOOKS)}
         except _Unfit as error:
             return [Problem(True, 'The server of OTP_LEDGER = "redis" cannot be counted on.', str(error))]
         except Exception as error:
-            # Anything: see _run.
+            # Anything: see _Server.run.
             text = f'The server of OTP_LEDGER = "redis" could not be asked whether it is fit ({type(error).__name__}).'
             return [Problem(False, text, _hint(error))]
         if all(key is None or (isinstance(key, bytes) and _OURS.fullmatch(key)) for key in keys):
@@ -306,38 +333,3 @@ class RedisLedger(Ledger):
                 "Give the ledger a server of its own, or at least a database number of its own.",
             )
         ]
-
-    def _run(self, script: _Script, keys: Collection[LedgerKey], numbers: list[int]) -> Any:
-        words = [b"%d" % len(keys), *[_PREFIX + key for key in keys], struct.pack(f">{len(numbers)}d", *numbers)]
-        try:
-            try:
-                return self._ask(b"EVALSHA", script.sha, *words)
-            except NoScriptError:  # Nothing was run. EVAL also loads it.
-                return self._ask(b"EVAL", script.text, *words)
-        except Exception as error:
-            # Anything: a parser that is fed nonsense raises what comes. Whatever it is, nobody knows what was counted.
-            kind, hint = type(error).__name__, _hint(error)
-        # Outside of the handler: no error of redis-py's, with what it knows, hangs on ours.
-        raise self._unavailable(kind, hint)
-
-    def _ask(self, *words: bytes) -> Any:
-        # One question, one answer. redis-py's own client takes half as long again, and may ask twice.
-        command = b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
-        connection: Any = self._pool.get_connection(*_WANTED)
-        try:
-            connection.send_packed_command([command])
-            return connection.read_response()
-        except BaseException:
-            connection.disconnect()  # The answer may still be on its way, and is for nobody else.
-            raise
-        finally:
-            self._pool.release(connection)
-
-    def _nonsense(self) -> OTPUnavailableException:
-        return self._unavailable("InvalidResponse", _NONSENSE)
-
-    def _unavailable(self, kind: str, hint: str) -> OTPUnavailableException:
-        logger.error('OTP_LEDGER = "redis" cannot tell, so nothing is accepted: %s. %s', kind, hint)
-        # The next one connects, and looks, afresh: behind a name there may be a new primary by then.
-        self._pool.disconnect(inuse_connections=False)
-        return OTPUnavailableException()

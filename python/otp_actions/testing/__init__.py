@@ -35,16 +35,14 @@ def capture_otps() -> Iterator[list[IssuedOTP]]:
         code = issued[-1].code
     """
     issued: list[IssuedOTP] = []
-    issue = services._issue  # noqa: SLF001 -- the one place where every code passes
+    outer = services._witness  # noqa: SLF001 -- it is there for this
 
-    def record(
-        settings: Any, identifier: Any, metadata: Any, max_retries: Any, length: Any, purpose: str, *rest: Any
-    ) -> Any:
-        code, context = issue(settings, identifier, metadata, max_retries, length, purpose, *rest)
+    def witness(code: str, context: str, identifier: str | int | None, purpose: str) -> None:
         issued.append(IssuedOTP(code, context, identifier, purpose))
-        return code, context
+        if outer is not None:
+            outer(code, context, identifier, purpose)
 
-    with mock.patch.object(services, "_issue", record):
+    with mock.patch.object(services, "_witness", witness):
         yield issued
 
 

@@ -64,7 +64,8 @@ TEMPLATES = [
     }
 ]
 ROOT_URLCONF = "projects.full.urls"
-EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}  # From Django 6.1.
+SILENCED_SYSTEM_CHECKS = ["mail.E001"]  # It says that such mail goes nowhere.
 USE_TZ = True
 STATIC_URL = "static/"
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]

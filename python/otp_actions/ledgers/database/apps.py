@@ -12,8 +12,9 @@ class DatabaseLedgerConfig(AppConfig):
     verbose_name = "One-time passwords: ledger"
 
     def ready(self) -> None:
-        """Register the system check, and hear of requests from the first one on."""
+        """Register the system checks, and hear of requests from the first one on."""
         from otp_actions.ledgers.database import connection  # noqa: F401 -- connects its signal receivers
-        from otp_actions.ledgers.database.checks import check_ledger_database
+        from otp_actions.ledgers.database.checks import check_ledger_database, check_ledger_table
 
         checks.register(check_ledger_database, checks.Tags.security)
+        checks.register(check_ledger_table, checks.Tags.security)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's name for it
 from django.db import connections, router
 
 from otp_actions import conf
+from otp_actions.ledgers.database.connection import own_cursor
 from otp_actions.ledgers.database.models import LedgerEntry
 
 _ROUTER = "otp_actions.ledgers.database.router.LedgerRouter"
@@ -53,6 +54,26 @@ def check_ledger_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any
             )
         )
     return errors
+
+
+def check_ledger_table(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Say so where the ledger's table is missing: until it is there, no code is accepted."""
+    if conf.read("OTP_LEDGER") != "database" or check_ledger_database(app_configs):
+        return []
+    alias = conf.read("OTP_LEDGER_DATABASE")
+    try:
+        with own_cursor(alias, conf.current().ledger_timeout) as cursor:
+            if LedgerEntry._meta.db_table in cursor.db.introspection.table_names(cursor):  # noqa: SLF001 -- public
+                return []
+    except Exception:  # Down, misconfigured, or forbidden as in a test, each in its own way: not for this check to say.
+        return []
+    return [
+        Warning(
+            f"The table of the ledger is missing in the database {alias!r}: no code is accepted.",
+            hint=f"Type: python manage.py migrate --database={alias}",
+            id="otp_actions.W007",
+        )
+    ]
 
 
 _HINT = (

@@ -163,6 +163,8 @@ def _close(connection: Any, pid: int) -> None:
         return
     if pid == os.getpid():
         with suppress(connection.Database.Error):
+            if connection.vendor == "sqlite":
+                raw.rollback()  # A cursor that somebody still holds would keep the transaction, and its lock, alive.
             raw.close()
         return
     # This is a forked child, and the parent still uses the connection: nothing may be said over it, not even goodbye.

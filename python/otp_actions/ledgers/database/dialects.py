@@ -207,8 +207,11 @@ class PostgreSQL(Dialect):
         self._cursor.execute(texts + sql, params)
         driver = self._cursor.cursor
         if self._cursor.db.Database.__name__ == "psycopg":  # psycopg2 keeps nothing but the last result.
-            while driver.nextset():
-                pass
+            if hasattr(driver, "set_result"):  # psycopg 3.3
+                driver.set_result(-1)
+            else:
+                while driver.nextset():
+                    pass
 
     def run_by_commit(self, sql: str, params: Sequence[object] = ()) -> None:
         """Run a statement with the next one of the transaction; outside of one, now."""

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from django.db import Error, connections
 
@@ -28,7 +28,6 @@ _Held = dict[LedgerKey, tuple[int, int]]
 
 _FIRST_PAUSE: Final = 0.002  # Seconds; the longest one of the first retry.
 _LONGEST_PAUSE: Final = 0.05
-_SWALLOWED: Final = "an error that it kept to itself"
 
 
 class DatabaseLedger(Ledger):
@@ -102,11 +101,11 @@ class DatabaseLedger(Ledger):
                     raise _GoneError
                 return False
             if event is not None:
-                _write(event, dialect.connection)
+                _write(event, dialect)
             for one in then:
                 dialect.release(one, now)
             if (release or event is not None) and not dialect.commit():
-                raise _EventError(_SWALLOWED)
+                raise _GoneError
             return True
 
         return self._run(attempt)
@@ -202,18 +201,15 @@ def _obstacle(claims: tuple[Claim, ...], unless: tuple[Barrier, ...], held: _Hel
     return None
 
 
-def _write(event: Event, connection: Any) -> None:
-    connection.errors_occurred = False
+def _write(event: Event, dialect: Dialect) -> None:
     try:
-        event(connection)
-    except Error:
-        raise  # A deadlock, say: then all is tried again.
-    except Exception as error:  # What others write may fail in any way; whatever it is: not recorded.
+        statements = list(event(dialect.connection))
+    except Exception as error:  # What others make may fail in any way; whatever it is: not recorded.
         name = type(error).__name__
     else:
-        if not connection.errors_occurred:
-            return
-        name = _SWALLOWED  # It may have cost us the transaction, and so the mark.
+        for sql, params in statements:
+            dialect.run_by_commit(sql, params)
+        return
     raise _EventError(name)
 
 

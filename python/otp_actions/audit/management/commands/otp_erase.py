@@ -7,10 +7,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error
+from django.db import Error, router
 
 from otp_actions.audit.identifiers import erase, events_of
-from otp_actions.ledgers.database.errors import name_of
+from otp_actions.audit.models import OTPEvent
+from otp_actions.ledgers.database.errors import is_missing_table, name_of
 
 
 class Command(BaseCommand):
@@ -18,7 +19,8 @@ class Command(BaseCommand):
 
     help = (
         "Delete every audit event of one identifier, in any spelling. Works in batches, beside a running site; the "
-        "output does not name it. Stop it whenever you like, and run it again."
+        "output does not name it. Stop it whenever you like, and run it again. Events that were written under a key "
+        "which has left OTP_SIGNING_KEY since cannot be found: they go with OTP_AUDIT_RETENTION."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -45,9 +47,12 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again to go on.", returncode=130) from None
         except Error as error:
-            raise CommandError(
-                f"{name_of(error)}. See whether the database is up, and migrated. Then run it again."
-            ) from None
+            what = (
+                f"The table is missing: python manage.py migrate --database={router.db_for_write(OTPEvent)}"
+                if is_missing_table(error)
+                else "See whether the database is up and reachable."
+            )
+            raise CommandError(f"{name_of(error)}. {what} Then run it again.") from None
 
     def _tell(self, count: int) -> None:
         if time.monotonic() - self._told > 1:

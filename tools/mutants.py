@@ -1,0 +1,392 @@
+"""Break the code on purpose, a little at a time, and require that a test notices. ``make mutants`` calls this.
+
+``core``: the faults listed in ``tests/mutants/core.toml``, each made in a copy of the C++ core. ``python``: what mutmut
+makes of the rule and the doors. Both work on copies under build/mutants, show how far they are, and go on where they
+were stopped. FRESH=1 forgets what was done before; ONLY=text takes the faults that have this text in their file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it.
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "build" / "mutants"
+BIN = Path(sys.executable).parent
+LISTS = ROOT / "tests" / "mutants"
+TEST_SECONDS = 300  # A fault may make a test wait for ever.
+
+# Run only if all others pass: they take ten times as long.
+SLOW_TESTS = ":".join(
+    [
+        "*Thread*",
+        "*Fork*",
+        "*Random*",
+        "*MemoryStaysBounded*",
+        "*SixtyFourBytes*",
+        "*NeverFullWhileWhatLivesFits*",
+        "ContextTest.RoundTripsASpecialCharacterAtEveryPlace",
+        "Base64UrlTest.EveryByteStringHasExactlyOneSpelling",
+    ]
+)
+
+#: What mutmut is asked to break, and the tests that have to notice: those that are about it, and quick.
+PYTHON = {
+    "rule": (
+        ["otp_actions.services", "otp_actions.signals", "otp_actions.ledgers.base"],
+        ["tests/unit", "tests/contract"],
+    ),
+    "doors": (
+        ["otp_actions.http.doors", "otp_actions.http.errors", "otp_actions.http.fields"],
+        ["tests/http"],
+    ),
+}
+#: mutmut's codes: passed, no test calls it, and several for a time-out, which on a busy machine need mean nothing.
+UNNOTICED = (0, 33, 36, 24, -24, 152, 255)
+FLOOR = 95  # Per cent of what mutmut breaks in a module.
+
+# Some tests read the source, or what stands in the frames of the code; some need more than this copy, or a server.
+MUTMUT = r"""
+[mutmut]
+source_paths =
+    src
+only_mutate =
+    {modules}
+do_not_mutate_patterns =
+    gettext_noop
+    raise TypeError\(f?"
+    ^ *f?"[A-Z][^"]* [^"]*",?$
+pytest_add_cli_args =
+    -p
+    no:cacheprovider
+    -W
+    ignore:This process:DeprecationWarning
+pytest_add_cli_args_test_selection =
+    {tests}
+    --ignore=tests/contract/test_redis.py
+    --ignore=tests/http/test_disclosure.py
+    --ignore=tests/unit/test_crypto_failure.py
+    --ignore=tests/unit/test_disclosure.py
+    --ignore=tests/unit/test_testing.py
+    --ignore=tests/unit/test_translations.py
+timeout_constant = 60
+process_isolation = forkserver
+forkserver_warmup = import
+preload_modules_file = preload.txt
+use_git_change_detection = false
+"""
+# Imported once. The tests are collected in each child anew: pytest spells the names of some in another way the second
+# time, and a view is decorated, by what is broken perhaps, when its module is imported.
+PRELOAD = "cryptography.fernet\ndjango.test\nhypothesis\npytest\n"
+
+# mutmut's copy of the package is further down the path than the one that is installed in place.
+FORGET_INSTALLED = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "ScikitBuildInplaceFinder"]
+"""
+
+
+def read_list(name: str, table: str) -> list[dict[str, str]]:
+    """Return the entries of a list in tests/mutants, each checked against the code it speaks of.
+
+    Raises:
+        SystemExit: A text to be replaced is not there exactly once. The list has to follow the code.
+    """
+    entries: list[dict[str, str]] = tomllib.loads((LISTS / name).read_text())[table]
+    problems = []
+    for entry in entries:
+        count = (ROOT / entry["file"]).read_text().count(entry["before"])
+        if count != 1:
+            problems.append(f"{entry['file']}: this is there {count} times, not once: {entry['before']!r}")
+        if entry["before"] == entry["after"]:
+            problems.append(f"{entry['file']}: nothing is changed in {entry['before']!r}")
+    if problems:
+        raise SystemExit("\n".join([*problems, f"Bring tests/mutants/{name} up to date with the code."]))
+    return entries
+
+
+def sync(source: Path, target: Path) -> None:
+    """Make *target* what *source* is, touching only what differs: the next build does no more than it must."""
+    files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
+    for file in files:
+        copy = target / file.relative_to(source) if source.is_dir() else target
+        if "__pycache__" in copy.parts or (copy.exists() and filecmp.cmp(file, copy, shallow=False)):
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, copy)
+        os.utime(copy)
+    if source.is_dir():
+        for copy in [path for path in target.rglob("*") if path.is_file() and "__pycache__" not in path.parts]:
+            if not (source / copy.relative_to(target)).exists():
+                copy.unlink()
+
+
+def digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+# --- The core -------------------------------------------------------------------------------------------------------
+
+
+def build_core(tree: Path) -> str:
+    """Build the C++ tests of *tree*; return what went wrong, or nothing."""
+    build = WORK / "core" / "build"
+    steps = []
+    if not (build / "build.ninja").exists():
+        flags = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS=-g0 -w", "-DOTP_BUILD_TESTS=ON"]
+        # Asking the tests for their names after every link would take longer than linking.
+        flags.append("-DCMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE=PRE_TEST")
+        steps.append(["-S", tree, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={BIN / 'ninja'}", *flags])
+    steps.append(["--build", build, "-j", "2", "--target", "core_tests"])
+    for step in steps:
+        done = subprocess.run([BIN / "cmake", *step], capture_output=True, text=True, check=False)
+        if done.returncode:
+            return done.stdout + done.stderr
+    return ""
+
+
+def core_tests_pass() -> bool:
+    for tests in (f"-{SLOW_TESTS}", SLOW_TESTS):
+        command = [WORK / "core" / "build" / "cpp" / "tests" / "core_tests", "--gtest_brief=1", "--gtest_fail_fast"]
+        try:
+            done = subprocess.run(
+                [*command, f"--gtest_filter={tests}"], capture_output=True, check=False, timeout=TEST_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        if done.returncode:
+            return False
+    return True
+
+
+def core(only: str, fresh: bool) -> bool:
+    """Try every fault of the list; say whether each was noticed, and no other."""
+    faults = read_list("core.toml", "mutant")
+    tree, report = WORK / "core" / "tree", WORK / "core" / "report.json"
+    if fresh:
+        shutil.rmtree(WORK / "core", ignore_errors=True)
+    for part in ("CMakeLists.txt", "cpp", "tests/vectors"):
+        sync(ROOT / part, tree / part)
+    # What was noticed stays so until the core changes; what was not is tried again.
+    parts = [file for part in ("src", "include") for file in sorted((tree / "cpp" / part).rglob("*")) if file.is_file()]
+    sources = digest(*((str(file), file.read_bytes()) for file in parts))
+    found: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
+    tests = digest(*((str(file), file.read_bytes()) for file in sorted((tree / "cpp" / "tests").iterdir())))
+    if (found.get("sources"), found.get("tests")) != (sources, tests):
+        print("==> Building the C++ tests, and seeing that they pass as things are", flush=True)
+        problem = build_core(tree)
+        if problem or not core_tests_pass():
+            raise SystemExit(problem or "The C++ tests fail with nothing broken. Type: make test")
+        same = found.get("sources") == sources
+        kept = {name: True for name, noticed in found.get("noticed", {}).items() if noticed and same}
+        found = {"sources": sources, "tests": tests, "noticed": kept}
+
+    chosen = [fault for fault in faults if only in fault["file"]]
+    print(f"==> {len(chosen)} faults of the core, one at a time", flush=True)
+    wrong = []
+    for number, fault in enumerate(chosen, 1):
+        name = digest(fault["file"], fault["before"], fault["after"])
+        start = time.monotonic()
+        if name not in found["noticed"]:
+            original = (ROOT / fault["file"]).read_text()
+            (tree / fault["file"]).write_text(original.replace(fault["before"], fault["after"]))
+            try:
+                problem = build_core(tree)
+                if problem:
+                    raise SystemExit(f"{problem}\nThis does not compile: {fault['after']!r} in {fault['file']}")
+                found["noticed"][name] = not core_tests_pass()
+            finally:
+                (tree / fault["file"]).write_text(original)
+            report.write_text(json.dumps(found))
+        noticed = found["noticed"][name]
+        word = "noticed" if noticed else "NOT NOTICED" if "equivalent" not in fault else "changes nothing"
+        seconds = f"{time.monotonic() - start:4.0f} s" if time.monotonic() - start > 1 else "before"
+        text = " ".join(fault["before"].split())[:70]
+        print(f"[{number:3}/{len(chosen)}] {seconds}  {word:15} {fault['file']}: {text}", flush=True)
+        if noticed == ("equivalent" in fault):
+            wrong.append(fault)
+    for fault in wrong:
+        if "equivalent" in fault:
+            print(f"\nSaid to change nothing, but a test noticed: {fault['file']}\n{fault['before']}")
+        else:
+            print(f"\nNo test noticed: {fault['file']}\n- {fault['before']}\n+ {fault['after']}")
+            print(f"It would let in {fault['lets_in']}. Write the test that notices.")
+    equivalent = sum("equivalent" in fault for fault in chosen)
+    noticed = sum(found["noticed"][digest(f["file"], f["before"], f["after"])] for f in chosen)
+    print(f"core: {noticed} of {len(chosen) - equivalent} faults noticed; {equivalent} change nothing")
+    return not wrong
+
+
+# --- Python ---------------------------------------------------------------------------------------------------------
+
+
+def mutmut(tree: Path, *arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(tree / "site"), str(tree / "src")])
+    return subprocess.run(
+        [BIN / "mutmut", *arguments],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE if capture else None,
+        stderr=subprocess.STDOUT if capture else None,
+        text=True,
+        check=False,
+    )
+
+
+def source_of(module: str) -> str:
+    return f"src/{module.replace('.', '/')}.py"
+
+
+def make_tree(group: str) -> Path:
+    """Make a project that mutmut understands, or bring it up to date; what was tried in it stays."""
+    modules, tests = PYTHON[group]
+    tree = WORK / group
+    # It knows packages that lie in src/.
+    sync(ROOT / "python" / "otp_actions", tree / "src" / "otp_actions")
+    if (tree / "mutants" / "src").exists():  # What it does not break it copies only once.
+        for file in (tree / "src").rglob("*.py"):
+            if str(file.relative_to(tree)) not in map(source_of, modules):
+                sync(file, tree / "mutants" / file.relative_to(tree))
+    for module in modules:  # It leaves alone what is decorated; and the tests of what this one hides do not run here.
+        copy = tree / source_of(module)
+        copy.write_text(re.sub(r"(?m)^ *@sensitive_variables\(.*\)\n", "", copy.read_text()))
+    sync(ROOT / "tests", tree / "tests")
+    sync(ROOT / "pyproject.toml", tree / "pyproject.toml")
+    lines = "\n    ".join
+    settings = MUTMUT.format(modules=lines(map(source_of, modules)), tests=lines(tests))
+    (tree / "setup.cfg").write_text(settings)
+    (tree / "preload.txt").write_text(PRELOAD)
+    (tree / "site").mkdir(exist_ok=True)
+    (tree / "site" / "sitecustomize.py").write_text(FORGET_INSTALLED)
+    return tree
+
+
+def python(only: str, fresh: bool) -> bool:
+    """Have mutmut break the rule and the doors; say whether enough of it was noticed."""
+    excused = read_excused()
+    rows, survivors, enough = [], [], True
+    for group, (modules, tests) in PYTHON.items():
+        chosen = [module for module in modules if only in source_of(module)]
+        if not chosen:
+            continue
+        if fresh:
+            shutil.rmtree(WORK / group, ignore_errors=True)
+        tree = make_tree(group)
+        for module in chosen:
+            retry(tree / "mutants" / f"{source_of(module)}.meta")
+        print(f"==> Breaking {', '.join(chosen)}", flush=True)
+        if mutmut(tree, "run", "--max-children", "2", *(f"{module}.*" for module in chosen)).returncode:
+            raise SystemExit("mutmut could not run. If a test fails with nothing broken, type: make test")
+        for module in chosen:
+            meta = tree / "mutants" / f"{source_of(module)}.meta"
+            outcomes: dict[str, int | None] = json.loads(meta.read_text())["exit_code_by_key"]
+            tried = {name: code for name, code in outcomes.items() if code is not None}
+            unnoticed = [name for name, code in tried.items() if code in UNNOTICED]
+            changes = [change_of(tree, name) for name in unnoticed]
+            left = [change for change in changes if change[1:] not in excused and survives_all(tree, tests, change)]
+            equivalent = sum(change[1:] in excused for change in changes)
+            total = len(tried) - equivalent
+            percent = 100 * (total - len(left)) / total if total else 100.0
+            rest = f"; {len(outcomes) - len(tried)} not tried" if len(tried) < len(outcomes) else ""
+            count = f"{total - len(left)} of {total}"
+            rows.append(f"{module:26} {count:>12} noticed {percent:6.1f} %; {equivalent} change nothing{rest}")
+            enough = enough and percent >= FLOOR and bool(total)
+            survivors += left
+    for name, before, after in survivors:
+        print(f"\nNo test noticed {name}\n- {before}\n+ {after}")
+    if survivors:
+        print("\nWrite the test that notices, or say in tests/mutants/python.toml why nothing can.")
+    print("\n".join(["", *rows, f"At least {FLOOR} % of each must be noticed."]))
+    return enough
+
+
+def retry(meta: Path) -> None:
+    """Have mutmut try again what was not noticed: there may be new tests for it."""
+    if meta.exists():
+        found = json.loads(meta.read_text())
+        outcomes = found["exit_code_by_key"]
+        found["exit_code_by_key"] = {name: None if code in UNNOTICED else code for name, code in outcomes.items()}
+        meta.write_text(json.dumps(found))
+
+
+def change_of(tree: Path, name: str) -> tuple[str, str, str]:
+    """Return a mutant's name, the lines it changes, and what they become."""
+    lines = mutmut(tree, "show", name, capture=True).stdout.splitlines()
+    before, after = ("\n".join(line[1:].strip() for line in lines if line.startswith(f"{sign} ")) for sign in "-+")
+    return name, before, after
+
+
+def survives_all(tree: Path, tests: list[str], change: tuple[str, str, str]) -> bool:
+    """Say whether all of *tests* pass with it, too.
+
+    mutmut has run those that call what is broken; but a view is decorated when its module is imported, before any test.
+    """
+    report = tree / "survivors.json"
+    found: dict[str, bool] = json.loads(report.read_text()) if report.exists() else {}
+    key = digest(*change, *((str(f), f.read_bytes()) for f in sorted((tree / "tests").rglob("*.py"))))
+    if key not in found:
+        print(f"==> All tests, with {change[0]}", flush=True)
+        paths = os.pathsep.join([str(tree / "site"), str(tree / "mutants" / "src")])
+        ignored = [line.strip() for line in (tree / "setup.cfg").read_text().splitlines() if "--ignore" in line]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests, *ignored]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=tree / "mutants",
+                env={**os.environ, "PYTHONPATH": paths, "MUTANT_UNDER_TEST": change[0]},
+                capture_output=True,
+                check=False,
+                timeout=10 * TEST_SECONDS,
+            )
+            found[key] = done.returncode == 0
+        except subprocess.TimeoutExpired:
+            found[key] = False
+        report.write_text(json.dumps(found))
+    return found[key]
+
+
+def read_excused() -> set[tuple[str, str]]:
+    """Return what changes nothing that can be seen: (before, after) of each entry in tests/mutants/python.toml."""
+    entries = tomllib.loads((LISTS / "python.toml").read_text())["equivalent"]
+    for entry in entries:
+        code = {line.strip() for line in (ROOT / entry["file"]).read_text().splitlines()}
+        if entry["before"] not in code:
+            raise SystemExit(
+                f"{entry['file']} has no such line any more; take it out of python.toml: {entry['before']}"
+            )
+    return {(entry["before"], entry["after"]) for entry in entries}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["core", "python"], nargs="*", default=["core", "python"])
+    parser.add_argument("--only", default="", metavar="TEXT", help="files whose path has this in it")
+    parser.add_argument("--fresh", action="store_true")
+    options = parser.parse_args()
+    enough = True
+    for what in options.what:
+        enough = {"core": core, "python": python}[what](options.only, options.fresh) and enough
+    return 0 if enough else 1
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        print("\nThe same command goes on from here.")
+        raise SystemExit(130) from None
