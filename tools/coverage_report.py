@@ -95,7 +95,7 @@ def measure() -> int:
     print("==> Running the C++ tests", flush=True)
     status = call(BUILD / "cpp" / "tests" / "core_tests", "--gtest_brief=1")
     coverage = [BIN / "coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    # It forks while threads run: one of them may hold a lock of coverage's own, which its child would wait for for ever.
+    # It forks while threads run: one of them may hold a lock of coverage, which the child then waits for for ever.
     coverage += [f"--deselect=tests/races/test_forks.py::{FORKS_BESIDE_THREADS}"]
     full = ["tests/full", "--ds=projects.full.settings"]
     # These are about servers that are killed, with what was measured in them.

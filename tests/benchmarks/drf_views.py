@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.urls import path
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
 
-from benchmarks.baseline import Baseline
+from benchmarks.baseline import verify
 from otp_actions.decorators import otp_verified
-
-BASELINE = Baseline(settings.OTP_SIGNING_KEY.encode())
 
 
 def answer(request):
@@ -30,7 +27,10 @@ def ours(request):
 
 @api_view(["POST"])
 def baseline(request):
-    request.otp_context = BASELINE.verify(request.data["otp"], request.data["context"])
+    # What the decorator of release 0.1 does, without its answers to what is wrong.
+    code, context = (str(request.data.get(name) or "").strip() for name in ("otp", "context"))
+    request.otp_context = verify(code, context)
+    request.otp_verified = True
     return answer(request)
 
 
