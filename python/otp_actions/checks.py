@@ -6,7 +6,6 @@ Run by Django when ``otp_actions`` is in ``INSTALLED_APPS``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from django.apps import AppConfig
@@ -36,16 +35,15 @@ def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     """Say so where a setting looks like a misspelt one of ours. Other packages have settings of this prefix, too."""
     messages: list[CheckMessage] = []
     for name in dir(django_settings):
-        if name.startswith("OTP_") and name not in conf.DEFAULTS:
-            for meant in get_close_matches(name, conf.DEFAULTS, n=1, cutoff=0.7):
-                messages.append(
-                    Warning(
-                        f"{name} is not a setting of otp_actions, and is not read.",
-                        hint=f"Did you mean {meant}? If it is another package's: "
-                        'SILENCED_SYSTEM_CHECKS = ["otp_actions.W006"]',
-                        id="otp_actions.W006",
-                    )
+        if meant := conf.meant_by(name):
+            messages.append(
+                Warning(
+                    f"{name} is not a setting of otp_actions, and is not read.",
+                    hint=f"Did you mean {meant}? If it is another package's: "
+                    'SILENCED_SYSTEM_CHECKS = ["otp_actions.W006"]',
+                    id="otp_actions.W006",
                 )
+            )
     return messages
 
 

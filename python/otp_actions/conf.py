@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
@@ -87,6 +88,13 @@ class Settings:
     rules: Rules
     audit_identifiers: str
     audit_retention: int | None
+
+
+def meant_by(name: str) -> str | None:
+    """Return the setting of ours that *name* looks like but is not; other packages begin with ``OTP_``, too."""
+    if name in DEFAULTS or not name.startswith(("OTP_", "OPT_")):
+        return None
+    return next(iter(get_close_matches(name, DEFAULTS, n=1, cutoff=0.7)), None)
 
 
 def read(name: str) -> Any:

@@ -114,6 +114,7 @@ def test_deployment_check_survives_settings_that_cannot_be_used():
         ("OTP_LENGTH", "OTP_DEFAULT_LENGTH"),
         ("OTP_IDENTIFIER_BUDGETS", "OTP_IDENTIFIER_BUDGET"),
         ("OTP_EXPIRY", "OTP_EXPIRY_SECONDS"),
+        ("OPT_EXPIRY_SECONDS", "OTP_EXPIRY_SECONDS"),
     ],
 )
 def test_misspelt_setting_is_a_warning_that_names_the_right_one(name, meant):

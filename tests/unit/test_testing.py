@@ -79,6 +79,13 @@ def test_otp_settings_bring_a_key_of_their_own_and_go():
     assert verify_otp(code, context)
 
 
+def test_misspelt_override_is_refused_before_anything_changes():
+    error = pytest.raises(TypeError, match=r"OTP_EXPIRY is not .* Did you mean OTP_EXPIRY_SECONDS\?")
+    with error, otp_settings(OTP_EXPIRY=60):
+        pass
+    assert not hasattr(django_settings, "OTP_EXPIRY")
+
+
 # --- The plugin, which is loaded here because the package is installed
 
 
@@ -105,6 +112,11 @@ def test_settings_fixture_has_a_key_of_its_own_for_each_test(otp_settings, _agai
 def test_settings_fixture_can_be_called_for_more(otp_settings):
     otp_settings(OTP_DEFAULT_LENGTH=9)
     assert len(generate_otp()[0]) == 9
+
+
+def test_settings_fixture_refuses_a_misspelt_setting(otp_settings):
+    with pytest.raises(TypeError, match="Did you mean OTP_LEDGER"):
+        otp_settings(OTP_LEGDER=None)
 
 
 def test_settings_fixture_called_again_keeps_the_key_and_what_was_overridden(otp_settings):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
 from django.test import override_settings
 
-from otp_actions import ledgers, services
+from otp_actions import conf, ledgers, services
 from otp_actions.__main__ import generate_key
 
 __all__ = ["IssuedOTP", "capture_otps", "fresh_ledger", "otp_settings", "wrong_code"]
@@ -58,9 +58,21 @@ def fresh_ledger() -> Iterator[None]:
 
 @contextmanager
 def otp_settings(**overrides: Any) -> Iterator[None]:
-    """Use a key of this block's own, a fresh ledger, and *overrides* (``OTP_EXPIRY_SECONDS=60``)."""
+    """Use a key of this block's own, a fresh ledger, and *overrides* (``OTP_EXPIRY_SECONDS=60``).
+
+    Raises:
+        TypeError: An override looks like a misspelt setting: it would change nothing.
+    """
+    refuse_misspelt(overrides)
     with fresh_ledger(), override_settings(**{"OTP_SIGNING_KEY": generate_key(), "OTP_LEDGER": "process", **overrides}):
         yield
+
+
+def refuse_misspelt(overrides: Iterable[str]) -> None:
+    """Raise if one of the names in *overrides* looks like a misspelt setting."""
+    for name in overrides:
+        if meant := conf.meant_by(name):
+            raise TypeError(f"{name} is not a setting of otp_actions. Did you mean {meant}?")
 
 
 def wrong_code(code: str) -> str:

@@ -30,6 +30,7 @@ def otp_settings(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]
     with testing.fresh_ledger(), ExitStack() as stack:
 
         def override(**overrides: Any) -> None:
+            testing.refuse_misspelt(overrides)
             if request.config.pluginmanager.hasplugin("django"):
                 # pytest-django's own fixture restores what is set through it, in the right order.
                 settings = request.getfixturevalue("settings")
