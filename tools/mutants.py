@@ -17,7 +17,10 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 if sys.version_info >= (3, 11):
@@ -29,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutants"
 BIN = Path(sys.executable).parent
 LISTS = ROOT / "tests" / "mutants"
+CHILDREN = 2  # At once.
+SURVIVORS = Lock()  # Held while survivors.json is read or written.
 TEST_SECONDS = 300  # A fault may make a test wait for ever.
 
 # Run only if all others pass: they take ten times as long.
@@ -290,7 +295,7 @@ def python(only: str, fresh: bool) -> bool:
         for module in chosen:
             retry(tree / "mutants" / f"{source_of(module)}.meta")
         print(f"==> Breaking {', '.join(chosen)}", flush=True)
-        if mutmut(tree, "run", "--max-children", "2", *(f"{module}.*" for module in chosen)).returncode:
+        if mutmut(tree, "run", "--max-children", str(CHILDREN), *(f"{module}.*" for module in chosen)).returncode:
             raise SystemExit("mutmut could not run. If a test fails with nothing broken, type: make test")
         for module in chosen:
             meta = tree / "mutants" / f"{source_of(module)}.meta"
@@ -298,8 +303,11 @@ def python(only: str, fresh: bool) -> bool:
             tried = {name: code for name, code in outcomes.items() if code is not None}
             unnoticed = [name for name, code in tried.items() if code in UNNOTICED]
             changes = [change_of(tree, name) for name in unnoticed]
-            left = [change for change in changes if change[1:] not in excused and survives_all(tree, tests, change)]
-            equivalent = sum(change[1:] in excused for change in changes)
+            doubtful = [change for change in changes if change[1:] not in excused]
+            with ThreadPoolExecutor(CHILDREN) as pool:
+                survives = pool.map(partial(survives_all, tree, tests), doubtful)
+                left = [change for change, survived in zip(doubtful, survives, strict=True) if survived]
+            equivalent = len(changes) - len(doubtful)
             total = len(tried) - equivalent
             percent = 100 * (total - len(left)) / total if total else 100.0
             rest = f"; {len(outcomes) - len(tried)} not tried" if len(tried) < len(outcomes) else ""
@@ -337,27 +345,31 @@ def survives_all(tree: Path, tests: list[str], change: tuple[str, str, str]) -> 
     mutmut has run those that call what is broken; but a view is decorated when its module is imported, before any test.
     """
     report = tree / "survivors.json"
-    found: dict[str, bool] = json.loads(report.read_text()) if report.exists() else {}
     key = digest(*change, *((str(f), f.read_bytes()) for f in sorted((tree / "tests").rglob("*.py"))))
-    if key not in found:
-        print(f"==> All tests, with {change[0]}", flush=True)
-        paths = os.pathsep.join([str(tree / "site"), str(tree / "mutants" / "src")])
-        ignored = [line.strip() for line in (tree / "setup.cfg").read_text().splitlines() if "--ignore" in line]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests, *ignored]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=tree / "mutants",
-                env={**os.environ, "PYTHONPATH": paths, "MUTANT_UNDER_TEST": change[0]},
-                capture_output=True,
-                check=False,
-                timeout=10 * TEST_SECONDS,
-            )
-            found[key] = done.returncode == 0
-        except subprocess.TimeoutExpired:
-            found[key] = False
-        report.write_text(json.dumps(found))
-    return found[key]
+    with SURVIVORS:
+        found: dict[str, bool] = json.loads(report.read_text()) if report.exists() else {}
+    if key in found:
+        return found[key]
+    print(f"==> All tests, with {change[0]}", flush=True)
+    paths = os.pathsep.join([str(tree / "site"), str(tree / "mutants" / "src")])
+    ignored = [line.strip() for line in (tree / "setup.cfg").read_text().splitlines() if "--ignore" in line]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests, *ignored]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=tree / "mutants",
+            env={**os.environ, "PYTHONPATH": paths, "MUTANT_UNDER_TEST": change[0]},
+            capture_output=True,
+            check=False,
+            timeout=10 * TEST_SECONDS,
+        )
+        survived = done.returncode == 0
+    except subprocess.TimeoutExpired:
+        survived = False
+    with SURVIVORS:
+        found = json.loads(report.read_text()) if report.exists() else {}
+        report.write_text(json.dumps({**found, key: survived}))
+    return survived
 
 
 def read_excused() -> set[tuple[str, str]]:
