@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-SECONDS = int(os.environ.get("FUZZ_SECONDS") or 60)
+SECONDS = max(1, int(os.environ.get("FUZZ_SECONDS") or 60))  # To libFuzzer none would mean for ever.
 EXAMPLES = 25 * SECONDS
 LONGEST = 10_240  # Bytes of an input: beyond every limit of the core.
 COMPARISONS = [f"tests/unit/test_{name}.py" for name in ("interop", "any_json", "payload_json")]

@@ -16,10 +16,15 @@ tidy() {
     xargs -P "$(nproc)" -n 2 $bin/clang-tidy -p build/tidy --quiet 2>build/tidy.err || { tail -5 build/tidy.err; return 1; }
 }
 
+format() {
+  git ls-files -co --exclude-standard -z '*.cc' '*.h' | xargs -0 $bin/clang-format --dry-run --Werror
+}
+
 mkdir -p build
 check "ruff check" $bin/ruff check .
 check "ruff format" $bin/ruff format --check .
-check "clang-format" $bin/clang-format --dry-run --Werror $(git ls-files -co --exclude-standard '*.cc' '*.h')
+check "shellcheck" $bin/shellcheck .ci/run tools/*.sh
+check "clang-format" format
 check "clang-tidy" tidy
 check "mypy" $bin/mypy
 check "mypy, as a user sees it" $bin/mypy tests/typing/check_api.py

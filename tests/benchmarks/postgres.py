@@ -12,6 +12,7 @@ from typing import Any
 import django
 
 import backends
+from benchmarks.ledgers import server
 from benchmarks.measuring import Row, progress, report, row, set_up, timed
 
 CLIENTS, ROUNDS, CALLS = 8, 7, 60
@@ -146,8 +147,6 @@ def measure() -> tuple[list[Row], dict[str, float]]:
             ours=ours,
             other=bare,
             value=bare / ours,
-            gate=0.5,
-            aim=0.8,
         ),
         row("  to bare SQL in prepared statements", ours=ours, other=prepared, value=prepared / ours),
     ]
@@ -157,7 +156,7 @@ def measure() -> tuple[list[Row], dict[str, float]]:
 def main() -> None:
     name = f"otp_bench_{os.getpid()}"
     try:
-        url = backends.url("postgres")
+        url = server("postgres")
     except backends.Missing as error:
         return report([], {}, {"PostgreSQL with audit, eight clients": str(error)})
     with backends.sql_connection(url) as connection:

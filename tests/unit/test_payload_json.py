@@ -82,6 +82,41 @@ def mutated_texts(draw):
     return text
 
 
+def written(pairs):
+    return "{" + ",".join(f"{name}:{value}" for name, value in pairs) + "}"
+
+
+def spelt(draw, name):
+    """*name* as JSON, any of its characters by number."""
+    escaped = "".join(f"\\u{unit:04x}" for unit in memoryview(name.encode("utf-16-le", "surrogatepass")).cast("H"))
+    return draw(st.sampled_from([json.dumps(name), json.dumps(name, ensure_ascii=False), f'"{escaped}"']))
+
+
+@st.composite
+def doubled(draw, pairs):
+    """*pairs*, names and JSON, with one of the names twice, perhaps spelt otherwise, perhaps with another value."""
+    name, value = draw(st.sampled_from(pairs))
+    again = (spelt(draw, name), draw(st.sampled_from([value, "null", "0", '""'])))
+    first = [(spelt(draw, name), value) for name, value in pairs]
+    at = draw(st.integers(0, len(first)))
+    return written([*first[:at], again, *first[at:]])
+
+
+@st.composite
+def texts_with_a_name_twice(draw):
+    """A payload that could be read in two ways, and the same without what makes it so."""
+    fields = draw(payloads())
+    inner = draw(st.dictionaries(TEXT, METADATA, min_size=1, max_size=3))
+    values = {name: json.dumps(value) for name, value in {**fields, "metadata": inner}.items()}
+    sound = written((json.dumps(name), value) for name, value in values.items())
+    if draw(st.booleans()):
+        return draw(doubled(list(values.items()))), sound
+    twice = draw(doubled([(name, json.dumps(value)) for name, value in inner.items()]))
+    depth = draw(st.integers(0, 3))
+    values["metadata"] = "[" * depth + twice + "]" * depth
+    return written((json.dumps(name), value) for name, value in values.items()), sound
+
+
 LEGACY = {"otp_hash": "0" * 64, "metadata": None, **dict.fromkeys(TIMES, NOW), "retry_count": 0, "max_retries": 3}
 
 
@@ -144,6 +179,14 @@ def test_of_mutated_payloads_ours_accepts_a_subset_with_the_same_values(text):
     read = read_by_us(text)
     if read is not None:
         check_same(text, read)
+
+
+@given(texts_with_a_name_twice())
+@hypothesis_settings(max_examples=max(400, hypothesis_settings().max_examples))
+def test_name_twice_is_refused_wherever_it_stands(texts):
+    twice, sound = (text.encode() for text in texts)
+    assert read_by_us(sound) is not None
+    assert read_by_us(twice) is None
 
 
 @pytest.mark.parametrize("text", [b'{"v":2}', b"", b"null", b'{"v":NaN}'])
