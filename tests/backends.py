@@ -175,14 +175,16 @@ def children_of(pid: int) -> list[int]:
     return found[1:]
 
 
-def kill_all(process: subprocess.Popen[Any]) -> None:
-    """Send SIGKILL to *process* and all that it has started, and wait for its end."""
-    if process.poll() is None:
+def kill_all(process: subprocess.Popen[Any]) -> bool:
+    """Send SIGKILL to *process* and all that it has started, and wait for its end; say whether it still ran."""
+    ran = process.poll() is None
+    if ran:
         process.send_signal(signal.SIGSTOP)  # It starts no further child while they are counted.
         for pid in [*children_of(process.pid), process.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
+    return ran
 
 
 class Keeper:
@@ -301,12 +303,16 @@ class Server:
             time.sleep(0.02)
         return self
 
-    def kill(self) -> None:
-        """Send SIGKILL to every process of it. Unlike after a power cut, what it had written to files is there."""
+    def kill(self) -> bool:
+        """Send SIGKILL to every process of it, and say whether it still ran.
+
+        Unlike after a power cut, what it had written to files is there.
+        """
         assert self._process is not None
         assert self._keeper is not None
-        kill_all(self._process)
+        ran = kill_all(self._process)
         self._keeper.watch()
+        return ran
 
     def restart(self) -> None:
         """Start it again with the data that are there, stopping it first if it runs."""

@@ -22,6 +22,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.setups) - set(chaos.SETUPS):
         parser.error(f"no such setup: {', '.join(sorted(unknown))}. There are {', '.join(chaos.SETUPS)}.")
+    if options.rounds < 1:
+        parser.error("at least one round: nothing is shown if nothing is killed")
     failed = False
     for name in options.setups or chaos.SETUPS:
         print(f"==> {name}: {options.rounds} rounds", flush=True)
