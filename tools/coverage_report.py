@@ -19,22 +19,51 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "coverage"
 BIN = Path(sys.executable).parent
+PASSED = BUILD / "passed"  # There if every test of the last run passed.
 
 FLOOR = 95.0
-#: What decides who gets in: nothing in these goes without a test.
+#: What decides who gets in: nothing in these goes without a test. The rest of ledgers/database has lines that only a
+#: database server runs, and they are not measured here.
 WHOLE = [
+    "cpp/bindings/ledger_adapter.cc",
+    "cpp/include/otp_actions/bytes.h",
     "cpp/include/otp_actions/challenge.h",
     "cpp/include/otp_actions/keyring.h",
+    "cpp/include/otp_actions/ledger.h",
+    "cpp/src/bytes.cc",
     "cpp/src/challenge.cc",
     "cpp/src/constant_time.cc",
     "cpp/src/context.cc",
+    "cpp/src/encoding.cc",
+    "cpp/src/fernet.cc",
+    "cpp/src/hkdf.cc",
+    "cpp/src/hmac.cc",
+    "cpp/src/instant.cc",
+    "cpp/src/json.cc",
+    "cpp/src/json.h",
     "cpp/src/keyring.cc",
+    "cpp/src/ledger.cc",
+    "cpp/src/openssl/keyed_cache.h",
+    "cpp/src/process_ledger.cc",
+    "cpp/src/subject.cc",
     "cpp/src/verdict.cc",
     "cpp/src/verification.cc",
+    "python/otp_actions/client.py",
+    "python/otp_actions/conf.py",
+    "python/otp_actions/decorators.py",
+    "python/otp_actions/exceptions.py",
     "python/otp_actions/http/doors.py",
     "python/otp_actions/http/errors.py",
     "python/otp_actions/http/fields.py",
+    "python/otp_actions/http/throttles.py",
+    "python/otp_actions/ledgers/__init__.py",
     "python/otp_actions/ledgers/base.py",
+    "python/otp_actions/ledgers/database/errors.py",
+    "python/otp_actions/ledgers/native.py",
+    "python/otp_actions/ledgers/none.py",
+    "python/otp_actions/ledgers/process.py",
+    "python/otp_actions/ledgers/redis.py",
+    "python/otp_actions/mixins.py",
     "python/otp_actions/services.py",
     "python/otp_actions/signals.py",
 ]
@@ -84,8 +113,10 @@ def build() -> Path:
     return next((BUILD / "cpp" / "bindings").glob("_core*.so"))
 
 
-def measure() -> int:
+def measure() -> None:
+    """Run all tests, measuring; whether they passed is noted beside what was measured."""
     core = build()
+    PASSED.unlink(missing_ok=True)
     for old in (*BUILD.rglob("*.gcda"), *BUILD.glob("python.data*")):
         old.unlink()
     site = BUILD / "site"
@@ -103,7 +134,8 @@ def measure() -> int:
     for name, more in (("the smallest installation", []), ("the full installation on SQLite", full)):
         print(f"==> Running the Python tests of {name}", flush=True)
         status |= call(*coverage, *more, PYTHONPATH=str(site), OTP_TEST_ENGINE="sqlite")
-    return status
+    if not status:
+        PASSED.touch()
 
 
 def report_cpp() -> list[Measured]:
@@ -171,11 +203,12 @@ def show(files: list[Measured]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", action="store_true")
-    status = 0 if parser.parse_args().report else measure()
+    if not parser.parse_args().report:
+        measure()
     enough = show(report_cpp() + report_python())
-    if status:
-        print("coverage: a test failed")
-    return 0 if enough and not status else 1
+    if not PASSED.exists():
+        print("coverage: a test failed, or not all were run")
+    return 0 if enough and PASSED.exists() else 1
 
 
 if __name__ == "__main__":
