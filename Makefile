@@ -33,7 +33,7 @@ bench: ## Measure against the pure-Python algorithm, OpenSSL, bare EVALSHA and S
 	@$(PREPARE) bench
 	@PYTHONPATH=tests $(VENV)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY)) $(if $(PLOT),--plot $(PLOT))
 
-docs: ## Build the site into build/docs/html; warnings, dead links and anything loaded from elsewhere are errors
+docs: ## Build the site into build/docs/html; warnings, dead links within it and anything loaded from elsewhere are errors
 	@$(PREPARE) docs
 	@$(VENV)/python tools/build_docs.py
 

@@ -91,7 +91,8 @@ def main() -> int:
         print(problem)
     if problems:
         return 1
-    print(f"{len(list(SITE.rglob('*.html')))} pages, every link leads somewhere, nothing is loaded from another host.")
+    pages = len(list(SITE.rglob("*.html")))
+    print(f"{pages} pages, every link within the site leads somewhere, nothing is loaded from another host.")
     print(f"Read it: {(SITE / 'index.html').relative_to(ROOT)}")
     return 0
 
