@@ -66,7 +66,7 @@ fuzz: ## Fuzz the core under ASan and UBSan, and compare it with cryptography an
 	@$(PREPARE) test clang
 	@$(VENV)/python tools/fuzz.py
 
-secrets: ## Show with valgrind that no branch and no address depends on a secret
+secrets: ## Show with valgrind that no branch and no address depends on a secret where codes and tags are compared
 	@$(PREPARE) build valgrind
 	@bash tools/secrets.sh
 
