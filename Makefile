@@ -53,14 +53,16 @@ matrix: ## Test every Python with the lowest and highest Django and DRF (ENDS=1:
 	@$(PREPARE) matrix
 	@ENDS=$(ENDS) FRESH=$(FRESH) $(VENV)/nox
 
-sanitize: ## Run the C++ tests under the address, undefined-behaviour and thread sanitizers
-	@$(PREPARE) build gtest
+sanitize: ## Run the C++ tests under the address, undefined-behaviour and thread sanitizers, Python tests under the first two
+	@$(PREPARE) suite gtest
 	@mkdir -p build
 	@for preset in asan tsan; do \
-	  $(VENV)/cmake --preset $$preset > build/$$preset.log 2>&1 && $(VENV)/cmake --build --preset $$preset -j 2 >> build/$$preset.log 2>&1 \
-	    || { cat build/$$preset.log; exit 1; }; \
-	  $(VENV)/ctest --preset $$preset --output-on-failure -j 2 | tail -4; test $${PIPESTATUS[0]} -eq 0 || exit 1; \
+	  $(VENV)/cmake --preset $$preset -DPython_EXECUTABLE=$$PWD/$(VENV)/python > build/$$preset.log 2>&1 \
+	    && $(VENV)/cmake --build --preset $$preset -j 2 >> build/$$preset.log 2>&1 \
+	    && $(VENV)/ctest --preset $$preset -j 2 > build/$$preset.log 2>&1 || { cat build/$$preset.log; exit 1; }; \
+	  tail -4 build/$$preset.log; \
 	done
+	@$(VENV)/python tools/sanitize_bindings.py
 
 fuzz: ## Fuzz the core under ASan and UBSan, and compare it with cryptography and json (FUZZ_SECONDS=60)
 	@$(PREPARE) test clang

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import another_core
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "coverage"
 BIN = Path(sys.executable).parent
@@ -70,19 +72,6 @@ WHOLE = [
 
 FORKS_BESIDE_THREADS = "test_ledger_is_usable_in_children_forked_while_threads_are_busy"
 
-# Imported by every interpreter that starts, so that children of the tests are measured too.
-FIND_MEASURED_CORE = """
-import importlib.util
-import sys
-
-class MeasuredCore:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        return importlib.util.spec_from_file_location(name, {core!r}) if name == "otp_actions._core" else None
-
-sys.meta_path.insert(0, MeasuredCore)
-"""
-
 
 class Measured(NamedTuple):
     """How much of a file was run. In Python a branch counts as a line does."""
@@ -102,26 +91,23 @@ def call(*command: str | Path, **variables: str) -> int:
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False).returncode
 
 
-def build() -> Path:
-    """Build the C++ tests and the extension for measuring; return the extension."""
+def build() -> None:
+    """Build the C++ tests and the extension for measuring."""
     print("==> Building the core to be measured", flush=True)
     python = f"-DPython_EXECUTABLE={sys.executable}"
     for step in (["--preset", "coverage", python], ["--build", "--preset", "coverage", "-j", "2"]):
         done = subprocess.run([BIN / "cmake", *step], cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)
-    return next((BUILD / "cpp" / "bindings").glob("_core*.so"))
 
 
 def measure() -> None:
     """Run all tests, measuring; whether they passed is noted beside what was measured."""
-    core = build()
+    build()
     PASSED.unlink(missing_ok=True)
     for old in (*BUILD.rglob("*.gcda"), *BUILD.glob("python.data*")):
         old.unlink()
-    site = BUILD / "site"
-    site.mkdir(exist_ok=True)
-    (site / "sitecustomize.py").write_text(FIND_MEASURED_CORE.format(core=str(core)))
+    site = another_core.python_path(BUILD)
 
     print("==> Running the C++ tests", flush=True)
     status = call(BUILD / "cpp" / "tests" / "core_tests", "--gtest_brief=1")
@@ -133,7 +119,7 @@ def measure() -> None:
     full += [f"--ignore=tests/full/{name}.py" for name in ("test_backends", "test_chaos")]
     for name, more in (("the smallest installation", []), ("the full installation on SQLite", full)):
         print(f"==> Running the Python tests of {name}", flush=True)
-        status |= call(*coverage, *more, PYTHONPATH=str(site), OTP_TEST_ENGINE="sqlite")
+        status |= call(*coverage, *more, PYTHONPATH=site, OTP_TEST_ENGINE="sqlite")
     if not status:
         PASSED.touch()
 
