@@ -2,6 +2,9 @@
 
 #include <malloc.h>
 #include <openssl/crypto.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -29,14 +32,14 @@ std::array<Secret, 16> secrets;
 std::size_t secrets_size = 0;
 std::size_t blocks_seen = 0;
 
-// Look looks for the secrets in a block of malloc's that is about to be given back.
-void Look(void* memory) {
+// Look looks for the secrets in memory that is about to be given back.
+void Look(const void* memory, std::size_t size) {
   if (memory == nullptr || !searching) return;
   const std::lock_guard lock(mutex);
   ++blocks_seen;
   for (std::size_t i = 0; i < secrets_size; ++i) {
     Secret& secret = secrets[i];
-    if (memmem(memory, malloc_usable_size(memory), secret.bytes.data(), secret.size) != nullptr) secret.found = true;
+    if (memmem(memory, size, secret.bytes.data(), secret.size) != nullptr) secret.found = true;
   }
 }
 
@@ -86,7 +89,7 @@ namespace {
 
 void* Malloc(std::size_t size, const char* /*file*/, int /*line*/) { return std::malloc(size); }
 void Free(void* memory, const char* /*file*/, int /*line*/) {
-  Look(memory);
+  Look(memory, malloc_usable_size(memory));
   std::free(memory);
 }
 void* Realloc(void* memory, std::size_t size, const char* /*file*/, int /*line*/) {
@@ -118,11 +121,17 @@ void operator delete(void* memory) noexcept {
     watch.was_wiped = otp_actions::testing::AllZero(memory, watch.size);
     watch.memory = nullptr;
   }
-  otp_actions::testing::Look(memory);
+  otp_actions::testing::Look(memory, malloc_usable_size(memory));
   std::free(memory);
 }
 void operator delete(void* memory, std::size_t /*size*/) noexcept { operator delete(memory); }
 void* operator new[](std::size_t size) { return operator new(size); }
 void operator delete[](void* memory) noexcept { operator delete(memory); }
 void operator delete[](void* memory, std::size_t /*size*/) noexcept { operator delete(memory); }
+
+// The core's own call is linked to this one; glibc gives back the stacks of threads by another name.
+extern "C" int munmap(void* memory, std::size_t size) noexcept {
+  otp_actions::testing::Look(memory, size);
+  return static_cast<int>(syscall(SYS_munmap, memory, size));
+}
 #endif

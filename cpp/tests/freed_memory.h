@@ -42,7 +42,8 @@ extern thread_local Watch watch;
 
 inline void StartWatching(const SecretBytes& bytes) { watch = {.memory = bytes.data(), .size = bytes.size()}; }
 
-// Search looks for secrets in every block that C++ or OpenSSL gives back, in any thread, while it lives. One at a time.
+// Search looks for secrets in every block that C++ or OpenSSL gives back, and in every mapping that the core does, in
+// any thread, while it lives. One at a time.
 class Search {
  public:
   Search();

@@ -17,7 +17,9 @@
 #include "otp_actions/hkdf.h"
 #include "otp_actions/process_ledger.h"
 #include "otp_actions/random.h"
+#include "otp_actions/subject.h"
 #include "otp_actions/verdict.h"
+#include "otp_actions/verification.h"
 #include "vectors.h"
 
 namespace otp_actions {
@@ -497,10 +499,12 @@ TEST(ChallengeTest, LeavesNoSecretInMemoryThatWasGivenBack) {
   SKIP_UNLESS_DELETE_CAN_BE_WATCHED();
   const SecretBytes key = testing::TestKey(1);
   const SecretBytes code_key = Hkdf(key.view(), {}, AsBytes("otp_actions/v2/code"), kDigestSize);
+  const SecretBytes store_key = Hkdf(key.view(), {}, AsBytes("otp_actions/v2/store"), kDigestSize);
   testing::Search search;
   search.Add("signing key", key.text().substr(0, 16));
   search.Add("encryption key", key.text().substr(16));
   search.Add("key of codes", code_key.text());
+  search.Add("key of what is stored", store_key.text());
   search.Add("plaintext", R"(,"otp_hash":")");
   // In a thread of its own: at its end the OpenSSL contexts that hold keys are given back too.
   std::thread([&] {
@@ -512,6 +516,16 @@ TEST(ChallengeTest, LeavesNoSecretInMemoryThatWasGivenBack) {
     EXPECT_FALSE(Match(challenge.payload(), challenge.key(), "1234"));
     EXPECT_TRUE(Match(challenge.payload(), challenge.key(), issued.code.text()));
     (void)Challenge::Open(ring, challenge.Reseal(1, kNow));
+    const Caller caller = {
+        .identifier = SubjectOf(challenge.key(), kIdentifierUse, challenge.payload().identifier, "login"),
+        .network = SubjectOf(challenge.key(), kNetworkUse, "192.0.2.1"s, "")};
+    const Policy policy = {.identifier = {.limit = 9, .seconds = 60}, .network = {.limit = 9, .seconds = 60}};
+    ProcessLedger ledger(100);
+    const auto verdict = [&](std::string_view typed) {
+      return VerifyCode(challenge, typed, "login", kNow, policy, caller, ledger).verdict;
+    };
+    EXPECT_EQ(verdict("1234"), Verdict::kWrongCode);
+    EXPECT_EQ(verdict(issued.code.text()), Verdict::kVerified);
   }).join();
   EXPECT_EQ(testing::Search::found(), "");
   EXPECT_GE(testing::Search::blocks(), 100U) << "OpenSSL's are among them";

@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "freed_memory.h"
 #include "otp_actions/random.h"
 
 namespace otp_actions {
@@ -72,6 +75,27 @@ std::string CodeText(int length, std::vector<std::uint64_t> draws, std::size_t e
   return std::string(code.text());
 }
 
+// Stocks is what lies in the mappings that a fork wipes: the stocks of all threads. Empty if the system does not show
+// them, or has no such mappings.
+std::string Stocks() {
+  std::string stocks;
+  std::ifstream maps("/proc/self/smaps");
+  std::string line;
+  const char* begin = nullptr;
+  const char* end = nullptr;
+  while (std::getline(maps, line)) {
+    unsigned long from = 0;
+    unsigned long to = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &from, &to) == 2) {
+      begin = reinterpret_cast<const char*>(from);
+      end = reinterpret_cast<const char*>(to);
+    } else if (line.starts_with("VmFlags:") && line.find(" wf") != std::string::npos) {
+      stocks.append(begin, end);
+    }
+  }
+  return stocks;
+}
+
 TEST(RandomBytesTest, FillsEveryByteAndNoOther) {
   // Sizes around those of the per-thread stock, and beyond it.
   for (const std::size_t size : {1U, 8U, 15U, 16U, 17U, 255U, 256U, 257U, 2047U, 2048U, 2049U, 10'000U}) {
@@ -111,6 +135,38 @@ TEST(RandomBytesTest, ThreadsDrawDistinctBytes) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(Duplicates(ids), 0U);
+}
+
+TEST(RandomBytesTest, WipesWhatItHandsOutFromItsStock) {
+  std::thread([] {  // Its stock is new, and not at its end.
+    std::array<Id, 2> ids;
+    RandomBytes(ids[0]);
+    const std::string before = Stocks();
+    if (before.empty()) GTEST_SKIP() << "the system does not show the stock";
+    RandomBytes(ids[1]);
+    const std::string after = Stocks();
+    EXPECT_EQ(before.find(AsText(ids[0])), std::string::npos);
+    EXPECT_NE(before.find(AsText(ids[1])), std::string::npos) << "this is the stock";
+    EXPECT_EQ(after.find(AsText(ids[1])), std::string::npos);
+  })
+      .join();
+}
+
+TEST(RandomBytesTest, WipesItsStockBeforeItIsGivenBack) {
+  SKIP_UNLESS_DELETE_CAN_BE_WATCHED();
+  testing::Search search;
+  std::string stocks;  // Given back after the search.
+  std::thread([&] {
+    Id id;
+    RandomBytes(id);
+    stocks = Stocks();
+    if (stocks.empty()) GTEST_SKIP() << "the system does not show the stock";
+    RandomBytes(id);
+    const std::size_t next = stocks.find(AsText(id)) + id.size();
+    ASSERT_GT(next, id.size());
+    search.Add("what was not handed out", std::string_view(stocks).substr(next, 64));
+  }).join();
+  EXPECT_EQ(testing::Search::found(), "");
 }
 
 TEST(RandomForkTest, NextDrawOfChildAndParentDiffer) {
