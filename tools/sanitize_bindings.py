@@ -33,14 +33,14 @@ def library(name: str) -> str:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python, and whatever it starts, on the sanitized core."""
-    reports = f"log_path={BUILD / REPORTS}:halt_on_error=1"
     variables = {
         # Python is not built with them: they have to be there first, and libstdc++ before ASan looks for its throw.
         "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so')}",
         "PYTHONPATH": another_core.python_path(BUILD),
         "PYTHONMALLOC": "malloc",  # Else ASan sees arenas, and no end of a str or a bytes in them.
-        "ASAN_OPTIONS": f"{reports}:detect_leaks=0",  # An interpreter gives back little at its end.
-        "UBSAN_OPTIONS": f"{reports}:print_stacktrace=1",
+        # An interpreter gives back little at its end.
+        "ASAN_OPTIONS": f"log_path={BUILD / REPORTS}:detect_leaks=0",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }
     return subprocess.run(
         [sys.executable, *arguments],
@@ -63,7 +63,8 @@ def main() -> int:
     with contextlib.suppress(backends.Missing):  # The tests say so.
         # Found, started or installed here, without ASan.
         os.environ[backends.variable("redis")] = backends.server_url("redis")
-    tests = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)
+    # UBSan writes to the standard error of a process that then ends: pytest must not have taken it.
+    tests = run("-m", "pytest", "-q", "--capture=sys", "-p", "no:cacheprovider", *TESTS)
     reports = sorted(BUILD.glob(f"{REPORTS}.*"))  # Also of a child whose death no test noticed.
     if tests.returncode or reports:
         print(tests.stdout, *(report.read_text() for report in reports), sep="\n")

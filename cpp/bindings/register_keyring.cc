@@ -148,7 +148,7 @@ Request RequestFrom(py::handle identifier, py::handle metadata, py::handle purpo
 }
 
 // Arguments: identifier, metadata, purpose, length, max_retries, now, otp_window, session_window, issued_at.
-py::object Issue(PyObject* self, PyObject* const* arguments) {
+py::object Issue(PyObject* self, const Arguments<9>& arguments) {
   Request request = RequestFrom(arguments[0], arguments[1], arguments[2], Integer(arguments[4]), Real(arguments[5]),
                                 Integer(arguments[6]), Integer(arguments[7]), Integer(arguments[8]));
   const int length = static_cast<int>(std::clamp<std::int64_t>(Integer(arguments[3]), 0, kMaxCodeLength + 1));
@@ -293,7 +293,7 @@ py::tuple Rejection(const Challenge& challenge, const Verification& result, Unix
 }
 
 // Arguments: context, code, purpose, now, rules, network, ledger.
-py::object Verify(PyObject* self, PyObject* const* arguments) {
+py::object Verify(PyObject* self, const Arguments<7>& arguments) {
   const UnixTime now = Integer(arguments[3]);
   const auto& rules = Held<const Rules>(arguments[4]);
   const Challenge challenge = Challenge::Open(Held<Keyring>(self), TokenText(arguments[0]));

@@ -59,7 +59,7 @@ class Watch {
   std::uint64_t second_version_ = 0;
 };
 
-py::object IsQuiet(PyObject* self, PyObject* const* /*arguments*/) { return py::bool_(Held<Watch>(self).IsQuiet()); }
+py::object IsQuiet(PyObject* self) { return py::bool_(Held<Watch>(self).IsQuiet()); }
 
 }  // namespace
 
