@@ -1,6 +1,6 @@
 """What ``make`` calls is red when its promise is broken."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -9,23 +9,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return importlib.import_module("coverage_report")
 
 
 # --- make coverage ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def coverage(monkeypatch, tmp_path):
+def coverage(module, monkeypatch, tmp_path):
     """``coverage(*arguments, statuses=...)`` is its exit status, if the three runs of tests end with *statuses*."""
-    module = load("coverage_report")
     monkeypatch.setattr(module, "BUILD", tmp_path)
     monkeypatch.setattr(module, "PASSED", tmp_path / "passed")
-    monkeypatch.setattr(module, "build", lambda: tmp_path / "core.so")
+    monkeypatch.setattr(module, "build", lambda: None)
+    monkeypatch.setattr(module.another_core, "python_path", str)
     monkeypatch.setattr(module, "report_python", list)
     monkeypatch.setattr(module, "report_cpp", list)
     monkeypatch.setattr(module, "show", lambda files: True)
@@ -61,7 +60,7 @@ def test_report_of_no_run_fails(coverage):
     assert coverage("--report") == 1
 
 
-def test_every_file_that_must_be_run_whole_is_there():
-    whole = load("coverage_report").WHOLE
+def test_every_file_that_must_be_run_whole_is_there(module):
+    whole = module.WHOLE
     assert [name for name in whole if not (ROOT / name).is_file()] == []
     assert whole == sorted(set(whole))
