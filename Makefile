@@ -60,7 +60,7 @@ sanitize: ## Run the C++ tests under the address, undefined-behaviour and thread
 	  $(VENV)/cmake --preset $$preset -DPython_EXECUTABLE=$$PWD/$(VENV)/python > build/$$preset.log 2>&1 \
 	    && $(VENV)/cmake --build --preset $$preset -j 2 >> build/$$preset.log 2>&1 \
 	    && $(VENV)/ctest --preset $$preset -j 2 > build/$$preset.log 2>&1 || { cat build/$$preset.log; exit 1; }; \
-	  tail -4 build/$$preset.log; \
+	  printf 'sanitize: %s: ' $$preset; grep 'tests passed' build/$$preset.log; \
 	done
 	@$(VENV)/python tools/sanitize_bindings.py
 
