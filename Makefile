@@ -41,7 +41,7 @@ coverage: ## Measure what the tests run: C++ lines, Python lines and branches; f
 	@$(PREPARE) coverage gtest
 	@$(VENV)/python tools/coverage_report.py $(if $(REPORT),--report)
 
-mutants: ## Break the code on purpose and require that a test notices: an hour or two (WHAT=core or python, ONLY=file, FRESH=1)
+mutants: ## Break the code on purpose and require that a test notices: about two hours (WHAT=core or python, ONLY=file, FRESH=1)
 	@$(PREPARE) mutants gtest
 	@$(VENV)/python tools/mutants.py $(WHAT) $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 

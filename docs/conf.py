@@ -24,7 +24,7 @@ django.setup()
 
 import cpp_headers  # noqa: E402 -- is found by the path above
 
-from otp_actions import __version__  # noqa: E402
+from otp_actions import __version__  # noqa: E402 -- needs the settings above
 
 project = "django-otp-actions"
 author = "The django-otp-actions authors"

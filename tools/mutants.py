@@ -1,8 +1,9 @@
 """Break the code on purpose, a little at a time, and require that a test notices. ``make mutants`` calls this.
 
 ``core``: the faults listed in ``tests/mutants/core.toml``, each made in a copy of the C++ core. ``python``: what mutmut
-makes of the rule and the doors. Both work on copies under build/mutants, show how far they are, and go on where they
-were stopped. FRESH=1 forgets what was done before; ONLY=text takes the faults that have this text in their file.
+makes of the rule and the doors. Both work on copies under build/mutants, and show how far they are. Stopped, the core
+goes on where it was, and of Python what is tried with all tests; mutmut itself begins anew. FRESH=1 forgets what was
+done before; ONLY=text takes the faults that have this text in their file.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class _BehindDoors(_Base):
         view = partial(super().dispatch, request, *args, **kwargs)
         hide_post_parameters(request)
         if isinstance(self, APIView):
-            self.initial = self._otp_arrive  # type: ignore[method-assign]
+            self.initial = self._otp_arrive  # type: ignore[method-assign]  # On this instance.
             response = hide_locals(view)()
             if not self._otp_arrived and not isawaitable(response):
                 for door in self._otp_doors():

@@ -257,7 +257,7 @@ def enter_drf(door: Door, view: APIView, request: Request, *, is_served: bool = 
     """
     handle = view.handle_exception
     if not isinstance(handle, partial):  # Else another door of the same view has been here.
-        view.handle_exception = partial(_handle, handle)  # type: ignore[method-assign]
+        view.handle_exception = partial(_handle, handle)  # type: ignore[method-assign]  # On this instance.
     if is_served or handles(view, _method(request)):
         door.enter(request)
 
