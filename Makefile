@@ -3,7 +3,7 @@
 PREPARE := bash tools/prepare.sh
 VENV := .venv/bin
 
-.PHONY: help demo test chaos lint format types bench docs coverage mutants wheel matrix sanitize fuzz secrets clean
+.PHONY: help demo test chaos lint format bench docs coverage mutants wheel matrix sanitize fuzz secrets clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -117,7 +117,8 @@ def main() -> int:
     for kind, reason in missing.items():
         print(f"NOT TESTED: {backends.NAMES[kind]}: {reason}")
     passed, failed, skipped = (sum(column) for column in zip(*totals, strict=True))
-    print(f"total: {passed} passed, {failed} failed, {skipped} skipped")
+    untested = "; NOT TESTED: " + ", ".join(backends.NAMES[kind] for kind in missing) if missing else ""
+    print(f"total: {passed} passed, {failed} failed, {skipped} skipped{untested}")
     return 1 if status or failed or not passed or (missing and os.environ.get("CI")) else 0
 
 

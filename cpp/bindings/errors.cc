@@ -13,6 +13,7 @@ struct Types {
   PyObject* invalid_token = nullptr;
   PyObject* context_too_big = nullptr;
   PyObject* ledger_full = nullptr;
+  PyObject* clock_behind = nullptr;
   PyObject* crypto_failure = nullptr;
 };
 Types types;
@@ -33,6 +34,8 @@ PyObject* TypeOf(ErrorCode code) {
       return types.context_too_big;
     case ErrorCode::kLedgerFull:
       return types.ledger_full;
+    case ErrorCode::kClockBehind:
+      return types.clock_behind;
     case ErrorCode::kCrypto:
       return types.crypto_failure;
   }
@@ -54,6 +57,7 @@ void RegisterErrors(py::module_& module) {
       New(module, "InvalidToken", "Not a token of this keyring, or not a challenge. Says no more on purpose.");
   types.context_too_big = New(module, "ContextTooBig", "What should be sealed does not fit into 8192 characters.");
   types.ledger_full = New(module, "LedgerFull", "The process ledger has no room for a new entry.");
+  types.clock_behind = New(module, "ClockBehind", "Another host's clock is minutes ahead of this one.");
   types.crypto_failure = New(module, "CryptoFailure", "OpenSSL failed.");
   py::register_local_exception_translator(Translate);
 }

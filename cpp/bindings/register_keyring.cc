@@ -98,7 +98,12 @@ std::string_view TokenText(py::handle token) {
 
 Identifier IdentifierFrom(py::handle identifier) {
   if (identifier.is_none()) return std::monostate();
-  if (PyUnicode_Check(identifier.ptr())) return std::string(Utf8(identifier));
+  if (PyUnicode_Check(identifier.ptr())) {
+    const std::string_view text = Utf8(identifier);
+    // Before anything is made of it: folding takes time in proportion to the square of its length, if somebody tries.
+    if (text.size() > kMaxIdentifierSize) throw py::value_error("an identifier has at most 1024 bytes");
+    return std::string(text);
+  }
   if (!PyLong_Check(identifier.ptr()) || PyBool_Check(identifier.ptr()))
     throw py::type_error("an identifier is None, an int or a str");
   int overflow = 0;
@@ -198,6 +203,11 @@ class Template {
     kMaxRetriesName
   };
 
+  // Never given back: it lives as long as the process.
+  static void Make() {
+    if (the_ == nullptr) the_ = new Template();
+  }
+
   static py::dict Copy() {
     PyObject* const copy = PyDict_Copy(The().fields_);
     if (copy == nullptr) throw py::error_already_set();
@@ -224,12 +234,13 @@ class Template {
     usual(kPurpose, py::str());
     usual(kRetryCount, py::int_(0));
   }
-  static const Template& The() {
-    static const Template the;
-    return the;
-  }
+  // Made at import. WARNING: not at the first call: Python may then collect garbage and run whatever it likes, while
+  // C++ lets nobody else in, and a thread that waits there holds the GIL.
+  static const Template& The() { return *the_; }
 
-  PyObject* fields_;  // Never given back, like the names: they live as long as the process.
+  static inline const Template* the_ = nullptr;
+
+  PyObject* fields_;
   std::array<PyObject*, 11> names_{};
 };
 
@@ -275,6 +286,14 @@ std::string_view PurposeText(py::handle purpose) {
   if (data != nullptr) return {data, static_cast<std::size_t>(size)};
   PyErr_Clear();
   return nobodys;
+}
+
+// SealablePurpose is a purpose that a challenge can have: what is done for any other would be done for nobody.
+std::string_view SealablePurpose(py::handle purpose) {
+  if (!PyUnicode_Check(purpose.ptr())) throw py::type_error("a purpose is a str");
+  const std::string_view text = Utf8(purpose);
+  if (text.size() > kMaxPurposeSize) throw py::value_error("a purpose is too long");
+  return text;
 }
 
 // What is said with a verdict: a new context and the attempts left, the seconds to wait, or the attempts allowed.
@@ -361,10 +380,12 @@ py::tuple OpenSsl() {
 }  // namespace
 
 void RegisterKeyring(py::module_& module) {
+  Template::Make();
   module.attr("MAX_TOKEN_SIZE") = kMaxTokenSize;
   module.attr("MAX_METADATA_SIZE") = kMaxMetadataSize;
   module.attr("MAX_METADATA_DEPTH") = kMaxMetadataDepth;
   module.attr("MAX_IDENTIFIER_SIZE") = kMaxIdentifierSize;
+  module.attr("CLOCK_SKEW") = kClockSkew;
   module.attr("MAX_PURPOSE_SIZE") = kMaxPurposeSize;
   module.attr("MAX_RETRIES") = kMaxRetries;
   module.attr("MAX_KEYS") = kMaxKeys;
@@ -425,8 +446,8 @@ void RegisterKeyring(py::module_& module) {
              const Rules& rules, py::handle ledger) {
             AnyLedger any(ledger);
             const Moment moment(now);
-            return AdvanceEpoch(self, rules.Canonical(IdentifierFrom(identifier)), PurposeText(purpose), moment.second,
-                                moment.micros, ttl, any.get());
+            return AdvanceEpoch(self, rules.Canonical(IdentifierFrom(identifier)), SealablePurpose(purpose),
+                                moment.second, moment.micros, ttl, any.get());
           },
           "The instant before which codes are worthless now.")
       .def(

@@ -23,12 +23,21 @@ int Count(PyDict_WatchEvent /*event*/, PyObject* /*dict*/, PyObject* /*key*/, Py
   return 0;
 }
 
-void Begin(PyObject* dict) {
-  static const int watcher = PyDict_AddWatcher(Count);
-  if (watcher < 0 || PyDict_Watch(watcher, dict) != 0) throw py::error_already_set();
+// An interpreter has eight watchers for all who want one. Without any left, every look finds a change.
+int Watcher() {
+  static const int watcher = [] {
+    const int id = PyDict_AddWatcher(Count);
+    if (id < 0) PyErr_Clear();
+    return id;
+  }();
+  return watcher;
 }
 
-std::uint64_t VersionOf(PyObject* /*dict*/) { return changes; }
+void Begin(PyObject* dict) {
+  if (Watcher() >= 0 && PyDict_Watch(Watcher(), dict) != 0) throw py::error_already_set();
+}
+
+std::uint64_t VersionOf(PyObject* /*dict*/) { return Watcher() >= 0 ? changes : ++changes; }
 
 #else
 

@@ -10,6 +10,8 @@ const char* Error::what() const noexcept {
       return "what should be sealed does not fit into a context";
     case ErrorCode::kLedgerFull:
       return "the process ledger is full";
+    case ErrorCode::kClockBehind:
+      return "this clock is minutes behind another host's";
     case ErrorCode::kCrypto:
       return "OpenSSL failed";
   }

@@ -136,7 +136,7 @@ Instant AdvanceEpoch(const Keyring& ring, const Identifier& whom, std::string_vi
   // steps that double, up to the difference between clocks that is reckoned with everywhere.
   const LedgerKey mark = epoch(*ring.primary());
   for (Instant step = 1; !ledger.Advance(mark, instant, ttl, now); step *= 2) {
-    if (step > InstantOf(kClockSkew, 0)) throw Error(ErrorCode::kLedgerFull);
+    if (step > InstantOf(kClockSkew, 0)) throw Error(ErrorCode::kClockBehind);
     instant += step;
   }
   NoteInstant(instant);

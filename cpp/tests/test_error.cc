@@ -9,7 +9,7 @@ namespace otp_actions {
 namespace {
 
 constexpr ErrorCode kAllCodes[] = {ErrorCode::kInvalidToken, ErrorCode::kContextTooBig, ErrorCode::kLedgerFull,
-                                   ErrorCode::kCrypto};
+                                   ErrorCode::kClockBehind, ErrorCode::kCrypto};
 
 TEST(ErrorTest, CarriesItsCode) {
   for (const ErrorCode code : kAllCodes) EXPECT_EQ(Error(code).code(), code);

@@ -214,15 +214,20 @@ def read_length() -> int:
     return _integer("otp_actions.E007", "OTP_DEFAULT_LENGTH", MIN_CODE_LENGTH, MAX_CODE_LENGTH)
 
 
+_PATH: Final = re.compile(r"\w+(\.\w+)+")
+
+
 def read_ledger() -> str | None:
     """Return ``OTP_LEDGER``: ``None``, the name of a built-in ledger, or a dotted path."""
     value = read("OTP_LEDGER")
-    if value is None or (isinstance(value, str) and (value in BUILT_IN_LEDGERS or "." in value)):
+    if value is None or (isinstance(value, str) and (value in BUILT_IN_LEDGERS or _PATH.fullmatch(value))):
         return value
     names = ", ".join(repr(name) for name in BUILT_IN_LEDGERS)
+    # A URL that was meant for another setting may hold a password.
+    shown = "OTP_LEDGER" if isinstance(value, str) and re.search(r"\W", value) else f"OTP_LEDGER = {value!r}"
     raise SettingError(
         "otp_actions.E008",
-        f"OTP_LEDGER = {value!r} is not a known ledger. Use one of {names}, or the dotted path of a Ledger class.",
+        f"{shown} is not a known ledger. Use one of {names}, or the dotted path of a Ledger class.",
     )
 
 
@@ -294,12 +299,14 @@ _IGNORABLE: Final = re.compile(
 def fold(identifier: str) -> str:
     """Return the one form of all spellings that look alike: NFKC_Casefold (Unicode 3.13, R5), without white space.
 
-    The core does this itself where an identifier is ASCII.
+    The ideographic full stop is a dot, as in the name of a mail server (RFC 3490, 3.1). The core does all this itself
+    where an identifier is ASCII.
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", identifier).casefold())
     text = "".join(c for c in _IGNORABLE.sub("", text) if unicodedata.category(c) != "Cf")
     # Again: what was removed may have stood between a letter and its accent.
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return text.replace("\N{IDEOGRAPHIC FULL STOP}", ".")
 
 
 def read_canonical() -> Callable[[str], str] | None:
@@ -310,7 +317,10 @@ def read_canonical() -> Callable[[str], str] | None:
     try:
         function = import_string(path) if isinstance(path, str) else None
     except ImportError as error:
-        raise SettingError("otp_actions.E012", f"OTP_CANONICAL_IDENTIFIER cannot be imported: {error}") from error
+        raise SettingError(
+            "otp_actions.E012",
+            f"OTP_CANONICAL_IDENTIFIER cannot be imported: {error}. Name a function by its dotted path.",
+        ) from error
     if not callable(function):
         raise SettingError(
             "otp_actions.E012", "OTP_CANONICAL_IDENTIFIER must be the dotted path of a function from str to str."

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection, Mapping
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
 from django.views.generic import View as DjangoView
 from rest_framework.request import Request
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
 from otp_actions.http.doors import (
+    SAFE_METHODS,
     Door,
     IssuingDoor,
     Precheck,
@@ -80,6 +82,16 @@ class _BehindDoors(_Base):
         for door in self._otp_doors():
             enter_from_within(door, self, request, is_served=is_served)
 
+    def _otp_refuse_unentered(self, request: HttpRequest, response: Any) -> None:
+        for door in () if self._otp_arrived else self._otp_doors():
+            refuse_unentered(door, request, response)
+
+    @sensitive_variables()
+    async def _otp_awaited(self, request: HttpRequest, response: Awaitable[Any]) -> Any:
+        answer = await response
+        self._otp_refuse_unentered(request, answer)
+        return answer
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Serve a DRF view as ever (``initial()`` is the way in), a plain Django view behind its doors."""
         view = partial(super().dispatch, request, *args, **kwargs)
@@ -87,9 +99,9 @@ class _BehindDoors(_Base):
         if isinstance(self, APIView):
             self.initial = self._otp_arrive  # type: ignore[method-assign]  # On this instance.
             response = hide_locals(view)()
-            if not self._otp_arrived and not isawaitable(response):
-                for door in self._otp_doors():
-                    refuse_unentered(door, request, response)
+            if isawaitable(response):  # DRF itself has no async views, others add them.
+                return self._otp_awaited(request, response)
+            self._otp_refuse_unentered(request, response)
             return response
         # A dispatch() of the view's own decides for itself what it serves: then every request is verified.
         skip = self._dispatch() is DjangoView.dispatch and not handles(self, request.method)
@@ -147,9 +159,24 @@ class OTPVerifiedMixin(_BehindDoors):
             raise TypeError(f"{name}.otp_actions names {', '.join(unknown)}, which {name} has not.")
 
     @classmethod
+    def _check_methods(cls, actions: Collection[str] | None, routes: Mapping[str, str] | None = None) -> None:
+        """Refuse a route by which an action that *actions* names is answered to safe methods alone."""
+        methods: dict[str, set[str]] = {}
+        for method, action in (routes or {}).items():
+            methods.setdefault(action, set()).add(method.upper())
+        for action in set(actions or ()) & methods.keys():
+            if methods[action] <= SAFE_METHODS:
+                raise TypeError(
+                    f"{cls.__name__}.otp_actions names {action}, which answers {', '.join(sorted(methods[action]))}: "
+                    'that passes unverified. Let it answer POST, for example: @action(methods=["post"]).'
+                )
+
+    @classmethod
     def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
         """Refuse a view that would verify nothing; the routes of a ViewSet one by one may."""
-        cls._check_actions(initkwargs.get("otp_actions"))
+        actions = initkwargs.get("otp_actions")
+        cls._check_actions(actions)
+        cls._check_methods(cls.otp_actions if actions is None else actions, *args[:1])
         if iscoroutinefunction(cls.otp_precheck):
             hide_locals(cls.otp_precheck)
         view = super().as_view(*args, **initkwargs)

@@ -4,6 +4,9 @@ How an attempt is judged, and in which order, is the core's (``cpp/include/otp_a
 opens, purpose, session expiry, code expiry; then revoked, used, attempts in one atomic step of the ledger; then the
 code is compared; then it is marked as used. Counting comes before comparing, so no number of parallel requests buys a
 guess more.
+
+In all of it *now* is Unix time in seconds, UTC, and the clock if it is ``None``; a setting that cannot be used raises
+:class:`otp_actions.conf.SettingError`.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from otp_actions.exceptions import (
 )
 from otp_actions.ledgers import Ledger, ledger_for
 from otp_actions.ledgers.base import LedgerKey, Release
+from otp_actions.ledgers.native import ledger_is_full
 
 __all__ = [
     "agenerate_decoy",
@@ -65,7 +69,6 @@ _MAX_TYPED: Final = 64  # Characters; more is not a code but a load.
 _MAX_TYPED_BITS: Final = 213  # No int of 64 digits has more.
 _HYPHENS: Final = frozenset("-\N{HYPHEN}")
 _DAY: Final = 24 * 3600
-_CLOCK_SKEW: Final = 300  # Seconds by which hosts' clocks may differ; the core reckons with the same.
 
 
 def _moment(now: object) -> int:
@@ -268,7 +271,7 @@ def generate_otp(
 
     Raises:
         OTPException: An argument is out of its range; the text says which.
-        OTPUnavailableException: With *supersede*: the ledger cannot be reached; no code is issued.
+        OTPUnavailableException: With *supersede*: the ledger cannot tell; no code is issued.
     """
     settings = conf.current()
     now = time.time() if now is None else _precise(now)
@@ -315,10 +318,11 @@ def generate_decoy(
     """Return a context that looks, counts and expires like a real one and never verifies.
 
     Give it to a client that asks for a code for an account that does not exist, so that the answer does not tell. Pass
-    the same *max_retries* and *supersede* as for a real one.
+    the same arguments as for a real one: they are those of :func:`generate_otp`, but for *length*, which a context does
+    not show.
 
     Raises:
-        OTPException: As :func:`generate_otp`.
+        OTPException, OTPUnavailableException: As :func:`generate_otp`.
     """
     settings = conf.current()
     now = time.time() if now is None else _precise(now)
@@ -347,8 +351,8 @@ def generate_decoy(
 def canonical_identifier(identifier: str) -> str:
     """Return the one form of all spellings of *identifier* that budgets, throttles and revocations take for the same.
 
-    Compare with it what a database finds: that may take more for the same, and whoever is reached by a spelling of his
-    address that counts for itself can be guessed at once more for each.
+    Compare with it what a database finds: a database may take two spellings for the same that count as two here, and
+    then each of them has a budget of its own for guessing at the one account.
 
     Raises:
         OTPException: It has no UTF-8 form.
@@ -406,6 +410,8 @@ def _tell(
 def _tell_refused(
     error: OTPException, settings: conf.Settings, context: object, request: HttpRequest | None, now: int
 ) -> None:
+    if isinstance(error, (MissingFieldsException, OTPUnavailableException)):
+        return  # Nothing was judged.
     event = "exhausted" if isinstance(error, (MaxRetriesExceededException, OTPThrottledException)) else "failed"
     if signals.is_observed(event):
         _tell(event, settings, context, request, now, error.code)
@@ -510,8 +516,11 @@ _REJECTIONS: Final[dict[Verdict, Callable[[], OTPException]]] = {
 def _failure(error: Exception, encrypted_context: object) -> OTPException:
     """Return the exception for what the core raised instead of a verdict."""
     if isinstance(error, _core.LedgerFull):
+        return ledger_is_full()
+    if isinstance(error, _core.ClockBehind):
         signals.logger.error(
-            "The process ledger is full: nothing is accepted. Raise OTP_PROCESS_LEDGER_SIZE or share a ledger."
+            "Another host's clock was over %d seconds ahead of this one, so nothing was revoked: compare the clocks.",
+            _core.CLOCK_SKEW,
         )
         return OTPUnavailableException()
     return MissingFieldsException() if encrypted_context in (None, "") else _not_opened()
@@ -646,7 +655,7 @@ def revoke_otp(encrypted_context: str, *, request: HttpRequest | None = None, no
 
     Raises:
         OTPException: The context does not open, or ``OTP_LEDGER`` is ``None`` and could not remember.
-        OTPUnavailableException: The ledger cannot be reached; the challenge is not revoked.
+        OTPUnavailableException: The ledger cannot tell. Whether the challenge is revoked is not known: call again.
     """
     now = int(time.time()) if now is None else _moment(now)
     settings = conf.current()
@@ -674,8 +683,9 @@ def revoke_identifier(
     Codes that are issued afterwards are good. A verification that is under way at this very moment may still succeed.
 
     Raises:
-        OTPException: There is no identifier, or ``OTP_LEDGER`` is ``None`` and could not remember.
-        OTPUnavailableException: The ledger cannot be reached; nothing is revoked.
+        OTPException: No code can be issued with that identifier or purpose; or ``OTP_LEDGER`` is ``None`` and could not
+            remember.
+        OTPUnavailableException: The ledger cannot tell. Whether anything is revoked is not known: call again.
     """
     settings = conf.current()
     now = time.time() if now is None else _precise(now)
@@ -699,14 +709,16 @@ def _advance_epoch(
     """Revoke what was issued to *identifier* before, and return the instant from which on codes are good."""
     if not isinstance(identifier, (str, int)) or isinstance(identifier, bool):
         raise OTPException(gettext_noop("Revoking by identifier, or superseding, needs an identifier."))
+    if not isinstance(purpose, str):
+        raise _explain(identifier, purpose, 0, settings.length)
     core = ledger if isinstance(ledger, _Recording) else _remembering(ledger).core
     # At least a day: codes in flight may have been issued when OTP_SESSION_EXPIRY_SECONDS was longer.
-    ttl = max(settings.session_expiry, _DAY) + _CLOCK_SKEW
+    ttl = max(settings.session_expiry, _DAY) + _core.CLOCK_SKEW
     try:
         return settings.keyring.advance_epoch(identifier, purpose, now, ttl, settings.rules, core)
     except ValueError:
         raise _explain(identifier, purpose, 0, settings.length) from None
-    except _core.LedgerFull as error:
+    except (_core.LedgerFull, _core.ClockBehind) as error:
         raise _failure(error, "") from None
 
 

@@ -29,13 +29,21 @@ def fill(ledger, *, now=NOW):
         assert isinstance(ledger.take(((key(whom=whom << 120), 3, TTL),), now=now), Taken)
 
 
-def test_full_ledger_refuses_new_entries_and_drops_no_live_one(ledger):
+def test_full_ledger_refuses_new_entries_says_so_in_the_log_and_drops_no_live_one(ledger, caplog):
     fill(ledger)
     for _ in range(3):
         with pytest.raises(OTPUnavailableException):
             ledger.take(((key(whom=99 << 120), 3, TTL),), now=NOW)
         with pytest.raises(OTPUnavailableException):
             ledger.advance(key("m"), 1, ttl=TTL, now=NOW)
+    lines = {(record.levelname, record.getMessage()) for record in caplog.records}
+    assert len(caplog.records) == 6
+    assert lines == {
+        (
+            "ERROR",
+            "The process ledger is full: nothing is accepted. Raise OTP_PROCESS_LEDGER_SIZE or share a ledger.",
+        )
+    }
     for whom in range(16):
         assert ledger.take(((key(whom=whom << 120), 3, TTL),), now=NOW).counts == (2,)
 

@@ -20,7 +20,7 @@ SUPPLIED = {}
 
 #: Commands in consoles that are not run here: `make` targets, files, and what curl sends are tried elsewhere.
 NOT_RUN = re.compile(
-    r"(make|pip install|python manage.py runserver|curl|\.venv/bin/python -m pytest|\.venv/bin/nox|cmake|ctest) ?"
+    r"(make|pip install|python manage.py runserver|curl|cmake|\.venv/bin/(python -m pytest|nox|ctest)) ?"
 )
 
 MANAGE = """

@@ -9,15 +9,16 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.forms import CharField
 from django.forms import Form as Form_
-from django.http import HttpResponse, QueryDict
-from django.test import RequestFactory
+from django.http import HttpResponse, JsonResponse, QueryDict
+from django.test import AsyncRequestFactory, RequestFactory
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import FormView, View
-from rest_framework.decorators import api_view
+from rest_framework.decorators import action, api_view
 from rest_framework.permissions import IsAuthenticated
-from rest_framework.request import Request
+from rest_framework.request import Request, clone_request
 from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
@@ -243,10 +244,38 @@ class ByHeader(APIView):
         return Response("ran")
 
 
+def overridden(request):
+    return request.META.get("HTTP_X_HTTP_METHOD_OVERRIDE", request.method)
+
+
+class SetEarly(ByHeader):
+    def initialize_request(self, request, *args, **kwargs):
+        made = APIView.initialize_request(self, request, *args, **kwargs)
+        made.method = overridden(request)
+        return made
+
+
+class SetLate(ByHeader):
+    initialize_request = APIView.initialize_request
+
+    def initial(self, request, *args, **kwargs):
+        request.method = overridden(request)
+        super().initial(request, *args, **kwargs)
+
+
+class Cloned(ByHeader):
+    def initialize_request(self, request, *args, **kwargs):
+        return clone_request(APIView.initialize_request(self, request, *args, **kwargs), overridden(request))
+
+
 OVERRIDING = {
-    "decorator": otp_verified(ByHeader.as_view()),
-    "mixin": type("Mixed", (OTPVerifiedMixin, ByHeader), {}).as_view(),
-    "method": type("One", (ByHeader,), {"delete": otp_verified(ByHeader.delete)}).as_view(),
+    f"{kind}, {base.__name__}": view
+    for base in (ByHeader, SetEarly, SetLate, Cloned)
+    for kind, view in {
+        "decorator": otp_verified(base.as_view()),
+        "mixin": type("Mixed", (OTPVerifiedMixin, base), {}).as_view(),
+        "method": type("One", (base,), {"delete": otp_verified(base.delete)}).as_view(),
+    }.items()
 }
 
 
@@ -483,6 +512,26 @@ def test_partial_update_is_an_update():
     assert post(view).data == "created"
 
 
+def test_action_that_is_named_and_answered_to_safe_methods_alone_is_a_clear_error():
+    class Devices(OTPVerifiedMixin, ViewSet):
+        otp_actions = ("revoke",)
+
+        @action(detail=True)  # By GET, unless one says otherwise.
+        def revoke(self, request, pk):
+            return Response("revoked")
+
+    router = SimpleRouter()
+    router.register("devices", Devices, "devices")
+    with pytest.raises(TypeError, match=r"names revoke, which answers GET: that passes unverified"):
+        router.get_urls()
+    with pytest.raises(TypeError, match="names revoke"):
+        Devices.as_view({"get": "revoke", "head": "revoke"})
+    with pytest.raises(TypeError, match="names list"):
+        Items.as_view({"get": "list"}, otp_actions=["list"])
+    for routes in ({"get": "revoke", "post": "revoke"}, {"delete": "revoke"}, {"get": "options"}):
+        Devices.as_view(routes)
+
+
 @pytest.mark.parametrize("actions", [["upadte"], (), "update"])
 def test_actions_that_as_view_is_given_are_checked_like_those_of_the_class(actions):
     with pytest.raises(TypeError, match="otp_actions"):
@@ -558,6 +607,11 @@ def test_405_of_an_ordinary_view_costs_nothing(name):
     assert verify_otp(code, context)
 
 
+def test_throttle_that_would_count_nothing_is_a_clear_error():
+    with pytest.raises(TypeError, match=r"pass a throttle uncounted .* answers nothing else"):
+        otp_throttle("1/h", by="ip")(api_view(["GET"])(lambda request: Response()))
+
+
 def test_throttle_of_an_ordinary_view_does_not_count_what_ends_in_a_405():
     view = otp_throttle("1/h", by="ip")(otp_verified(Form.as_view()))
     assert [post(view).status_code for _ in range(3)] == [405] * 3
@@ -578,6 +632,41 @@ async def test_view_that_answers_later_is_left_to_itself():
     view = type("Mixed", (OTPVerifiedMixin, Base), {}).as_view()
     assert (await post(view)).status_code == 400
     assert (await post(view, otp=code, context=context)).data == "ran"
+
+
+@pytest.mark.asyncio
+async def test_mixin_whose_base_answers_later_and_never_asks_is_no_silent_way_in():
+    class Base(Answering):
+        def dispatch(self, request, *args, **kwargs):
+            async def later():
+                return HttpResponse("ran")
+
+            return later()
+
+    view = type("Mixed", (OTPVerifiedMixin, Base), {}).as_view()
+    with pytest.raises(RuntimeError, match="without its OTP verification"):
+        await post(view)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["dispatch", "post"])
+async def test_dispatch_of_an_async_view_can_be_decorated(kind):
+    @method_decorator(otp_verified, name=kind)
+    class Page(View):
+        async def post(self, request):
+            return JsonResponse({"for": request.otp_context["identifier"]})
+
+    code, context = generate_otp("ada@example.com")
+    view = Page.as_view()
+    for fields, status in [
+        ({}, 400),
+        ({"otp": wrong_code(code), "context": context}, 400),
+        ({"otp": code, "context": context}, 200),
+        ({"otp": code, "context": context}, 410),
+    ]:
+        answer = await view(AsyncRequestFactory().post("/", fields))
+        assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store")
+    assert (await view(AsyncRequestFactory().put("/"))).status_code == 405
 
 
 @pytest.mark.asyncio

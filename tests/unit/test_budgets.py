@@ -164,6 +164,8 @@ def test_number_is_somebody_else_than_its_digits():
         "ada@ex\xadample.com",
         "a\u200bda@example.com\ufe0f",
         "ada@example.com\U000e0001",
+        "ada@example\u3002com",
+        "ada@example\uff61com",
     ],
 )
 def test_spelling_that_looks_alike_is_the_same_subject(spelling):

@@ -176,6 +176,15 @@ def test_unknown_ledger(value):
     assert str(error).startswith(f"OTP_LEDGER = {value!r} is not a known ledger. Use one of None, 'process'")
 
 
+@pytest.mark.parametrize(
+    "value", ["redis://otp:canary@10.0.0.5/0", "redis://otp:canary@redis", "shop..canary", "canary."]
+)
+def test_ledger_that_is_no_path_is_not_quoted(value):
+    error = error_for(OTP_LEDGER=value)
+    assert error.check_id == "otp_actions.E008"
+    assert str(error).startswith("OTP_LEDGER is not a known ledger. Use one of None, 'process'")
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "127.0.0.1:6379", "", None, 5, b"redis://127.0.0.1"])
 def test_redis_url_is_one_that_redis_py_reads_and_is_never_quoted(url):
     error = error_for(OTP_REDIS_URL=url)

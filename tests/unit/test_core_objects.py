@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -67,6 +70,70 @@ def test_hot_methods_refuse_what_is_no_argument_of_theirs():
     assert _core.Watch({}, {}).is_quiet()
     with pytest.raises(TypeError):
         _core.Watch.__new__(_core.Watch).is_quiet()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has dict watchers since 3.12")
+def test_without_a_dict_watcher_left_every_look_finds_a_change():
+    code = textwrap.dedent("""
+        import ctypes
+        nothing = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, *[ctypes.c_void_p] * 3)(lambda *_: 0)
+        add = ctypes.pythonapi.PyDict_AddWatcher
+        try:
+            while add(nothing) >= 0:
+                pass
+        except RuntimeError:
+            pass
+        from django.conf import settings
+        from otp_actions import _core, conf
+        from otp_actions.__main__ import generate_key
+        for _ in range(2):
+            assert not _core.Watch({}, {}).is_quiet()
+        settings.configure(OTP_SIGNING_KEY=generate_key())
+        for length in (4, 8):
+            settings.OTP_DEFAULT_LENGTH = length
+            assert conf.current().length == length
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Python 3.12 and later collect between bytecodes alone.
+def test_first_call_may_be_interrupted_by_whatever_the_collector_runs():
+    code = textwrap.dedent("""
+        import gc
+        from otp_actions import _core
+        ring, ledger = _core.Keyring([b"k" * 32]), _core.ProcessLedger(9)
+        rules = _core.Rules(True, True, 0, 1, 0, 1, str, True)
+        issued = [ring.issue("x", None, "", 6, 3, 1.0, 300, 900, 0) for _ in range(2)]
+        done = []
+
+
+        def verify():
+            otp, context = issued.pop()
+            done.append(ring.verify(context, otp, "", 1, rules, None, ledger)["identifier"])
+
+
+        class Garbage:
+            def __del__(self):
+                verify()
+
+
+        otp, context = issued.pop()
+        gc.disable()
+        held = [{} for _ in range(500)]  # So that the next dict is a new one, which the collector counts.
+        gc.collect()
+        garbage = Garbage()
+        garbage.itself = garbage
+        del garbage
+        more = [[] for _ in range(5)]
+        gc.set_threshold(1, 1000, 1000)
+        gc.enable()
+        ring.verify(context, otp, "", 1, rules, None, ledger)
+        gc.collect()
+        assert done == ["x"], done
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def raw(kind):

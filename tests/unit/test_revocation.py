@@ -1,7 +1,10 @@
 """Revoking by context, by identifier, and by a newer code."""
 
+from enum import Enum
+
 import pytest
 from django.test import override_settings
+from django.utils.translation import gettext_lazy
 
 from otp_actions.__main__ import generate_key
 from otp_actions.exceptions import (
@@ -12,6 +15,7 @@ from otp_actions.exceptions import (
     OTPUsedException,
 )
 from otp_actions.services import (
+    canonical_identifier,
     decrypt_context,
     generate_decoy,
     generate_otp,
@@ -243,10 +247,45 @@ def test_superseding_beats_a_host_whose_clock_is_ahead():
     assert fields["otp_expiry"] == NOW + 300
 
 
-def test_clock_that_is_minutes_ahead_is_not_followed():
+def never(identifier):
+    raise AssertionError("It was looked at.")
+
+
+class Purpose(Enum):
+    LOGIN = "login"
+
+
+@pytest.mark.parametrize("purpose", [None, b"login", Purpose.LOGIN, gettext_lazy("login"), 7, "x" * 129, "\ud800"])
+def test_purpose_that_no_code_can_have_is_refused_and_not_revoked_for_nobody(purpose):
+    for call in (
+        lambda: revoke_identifier(ADA, purpose=purpose, now=NOW),
+        lambda: generate_otp(ADA, purpose=purpose, supersede=True, now=NOW),
+    ):
+        with pytest.raises(OTPException, match="purpose"):
+            call()
+
+
+@pytest.mark.parametrize("identifier", ["x" * 1025, "a" + "\u0300\u0316" * 25_000])
+def test_identifier_that_no_code_can_have_costs_no_more_than_any_other(identifier, settings):
+    settings.OTP_CANONICAL_IDENTIFIER = "unit.test_revocation.never"
+    for call in (lambda: revoke_identifier(identifier, now=NOW), lambda: canonical_identifier(identifier)):
+        with pytest.raises(OTPException, match="1024 bytes"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "revoke", [lambda: generate_otp(ADA, supersede=True, now=NOW), lambda: revoke_identifier(ADA, now=NOW)]
+)
+def test_clock_that_is_minutes_ahead_is_not_followed_and_the_log_says_so(revoke, caplog):
     generate_otp(ADA, supersede=True, now=NOW + 3600)
     with pytest.raises(OTPUnavailableException):
-        generate_otp(ADA, supersede=True, now=NOW)
+        revoke()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "ERROR",
+            "Another host's clock was over 300 seconds ahead of this one, so nothing was revoked: compare the clocks.",
+        )
+    ]
 
 
 def test_revoke_otp_twice_is_fine():

@@ -18,7 +18,7 @@ from otp_actions.services import (
     revoke_otp,
     verify_otp,
 )
-from otp_actions.testing import wrong_code
+from otp_actions.testing import fresh_ledger, wrong_code
 
 NOW = 1_800_000_000
 ALL = [
@@ -74,6 +74,18 @@ def test_each_thing_that_happens_is_told_once(heard):
     assert len({o.jti for o, _ in heard[:5]}) == 1
     assert len(heard[0][0].jti) == 32
     assert heard[5][0].jti == ""
+
+
+def test_what_is_refused_before_a_code_is_judged_is_not_told(heard, settings):
+    settings.OTP_PROCESS_LEDGER_SIZE = 1
+    with fresh_ledger():
+        increment_retry_count(generate_otp(now=NOW)[1], now=NOW)
+        code, context = generate_otp(now=NOW)
+        refused(lambda: verify_otp(code, context, now=NOW))
+        refused(lambda: increment_retry_count(context, now=NOW))
+    refused(lambda: verify_otp(code, "", now=NOW))
+    refused(lambda: verify_otp("", context, now=NOW))
+    assert [o.event for o, _ in heard] == ["generated"] * 2
 
 
 def test_exhausted_challenge_and_budget_are_told_as_such(heard, settings):

@@ -446,7 +446,7 @@ def test_without_ledger_max_retries_of_zero_still_refuses():
 # --- A ledger that cannot tell
 
 
-def test_ledger_without_room_for_the_attempt_accepts_and_compares_nothing(settings, comparisons):
+def test_ledger_without_room_for_the_attempt_accepts_and_compares_nothing(settings, comparisons, caplog):
     settings.OTP_PROCESS_LEDGER_SIZE = 1
     with fresh_ledger():
         increment_retry_count(generate_otp(now=NOW)[1], now=NOW)
@@ -460,6 +460,7 @@ def test_ledger_without_room_for_the_attempt_accepts_and_compares_nothing(settin
                 call()
             assert caught.value.retry_after > 0
     assert comparisons.count == 0
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["The process ledger is full"] * 3
 
 
 def test_ledger_with_room_for_the_attempt_has_room_for_the_used_mark(settings):

@@ -11,6 +11,7 @@ enum class ErrorCode {
   kInvalidToken,   // Not a token of this ring, or not the payload that was asked for. Deliberately says no more.
   kContextTooBig,  // What should be sealed would not fit into a context.
   kLedgerFull,     // The process ledger holds as many live entries as it may.
+  kClockBehind,    // Another host revoked at a time that is minutes ahead of this one's.
   kCrypto,         // OpenSSL failed: out of memory, no entropy, an algorithm switched off.
 };
 

@@ -28,7 +28,7 @@ struct Policy {
   bool accept_legacy = true;  // Contexts of the older release are judged at all.
   bool single_use = true;     // A code that was right once is used up.
   Budget identifier;          // Of one identifier and purpose, across challenges. A right code starts it afresh.
-  Budget network;             // Of one client's address, across everything. A right code does not cost, no more.
+  Budget network;             // Of one client's address, across everything. A right code gives back what it took.
 };
 
 // Caller is whom an attempt is counted for beside the challenge. One that is not known has no budget.
@@ -48,7 +48,8 @@ struct Verification {
 
 // VerifyCode judges one attempt: Admit; one atomic take, which looks at revoked, used, attempts and budgets in this
 // order; Match; the mark of use. Counting comes before comparing, so no number of parallel calls buys a comparison
-// more, and the last word is the atomic mark, so at most one of them returns kVerified. Throws what `ledger` throws.
+// more, and the last word is the atomic mark, so with single_use at most one of them returns kVerified. Throws what
+// `ledger` throws.
 [[nodiscard]] Verification VerifyCode(const Challenge& challenge, std::string_view code, std::string_view purpose,
                                       UnixTime now, const Policy& policy, const Caller& caller, Ledger& ledger);
 
@@ -61,7 +62,7 @@ bool Revoke(const Challenge& challenge, UnixTime now, Ledger& ledger);
 
 // AdvanceEpoch makes every challenge for `whom` and `purpose` worthless that was issued before the instant it returns,
 // under whichever key of `ring`: `now` and `micros`, or a little later where a host whose clock is ahead was here
-// before. `ttl` is how long a challenge may live. Throws Error{kLedgerFull} if that clock is more than minutes ahead.
+// before. `ttl` is how long a challenge may live. Throws Error{kClockBehind} if that clock is over kClockSkew ahead.
 [[nodiscard]] Instant AdvanceEpoch(const Keyring& ring, const Identifier& whom, std::string_view purpose, UnixTime now,
                                    std::int64_t micros, std::int64_t ttl, Ledger& ledger);
 

@@ -93,8 +93,10 @@ def _refuse_unless_text(purpose: object) -> None:
 
 def _method(request: AnyRequest) -> str | None:
     """Return the method that *request* is served by."""
-    # Asking a DRF request takes several times as long as asking what it wraps; a class of the project's own may differ.
-    return request._request.method if type(request) is Request else request.method  # noqa: SLF001 -- as in _http()
+    if type(request) is not Request:  # A class of the project's own may say otherwise.
+        return request.method
+    # Asking a DRF request takes several times as long as asking what it wraps; but a view may have set its own.
+    return vars(request).get("method", request._request.method)  # noqa: SLF001 -- as in _http()
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +416,7 @@ def _ends_in_405(view: View, method: str | None) -> bool:
 
 
 def refuse_if_safe(view: View, dispatch: View | None = None) -> None:
-    """Raise if *view* surely answers safe methods only: whoever puts it behind a verification expects one.
+    """Raise if *view* surely answers safe methods only: whoever puts it behind a door that those pass expects more.
 
     Args:
         view: Any view.
@@ -425,8 +427,8 @@ def refuse_if_safe(view: View, dispatch: View | None = None) -> None:
         return
     if SAFE_METHODS.issuperset(name.upper() for name in made_of.http_method_names if handles(made_of, name)):
         raise TypeError(
-            f"GET, HEAD and OPTIONS pass a verification unverified, and {made_of.__name__} answers nothing else: "
-            "nothing would be verified. Put it on the view that is sent the code, by POST for example."
+            "GET, HEAD and OPTIONS pass a throttle uncounted and pass a verification unverified, and "
+            f"{made_of.__name__} answers nothing else: it would do nothing. Put it on a view that answers POST, say."
         )
 
 
@@ -517,22 +519,28 @@ def hide_handlers(view_class: Any) -> None:
             hide_locals(handler)
 
 
+def _is_async_dispatch(view: Any) -> bool:
+    """Say whether *view* is the ``dispatch()`` of an async class: no coroutine function, but it returns a coroutine."""
+    bound: Any = getattr(view, "func", None)  # method_decorator hands over a partial of the bound method.
+    return getattr(bound, "__name__", "") == "dispatch" and bool(getattr(bound.__self__, "view_is_async", False))
+
+
 def put_behind(door: Door, view: View) -> View:
     """Return *view* behind *door*, whatever kind of view it is."""
     if isinstance(view, type):
         raise TypeError(f"{view.__name__} is a class: use OTPProtectedMixin or OTPVerifiedMixin, or decorate a method.")
     if not callable(view):
         raise TypeError("An OTP decorator takes a view. Name its arguments: @otp_verified(purpose='login').")
-    if isinstance(door, VerifyingDoor):
+    if not isinstance(door, IssuingDoor):
         refuse_if_safe(view)
-        if iscoroutinefunction(door.precheck):
-            hide_locals(door.precheck)
+    if isinstance(door, VerifyingDoor) and iscoroutinefunction(door.precheck):
+        hide_locals(door.precheck)
     bound: Any = getattr(getattr(view, "func", None), "__self__", None)
     hide_handlers(type(bound) if bound is not None else getattr(view, "view_class", None))
     hidden = hide_locals(view)
     entrance = _entrance_of(view)
 
-    if iscoroutinefunction(view):
+    if iscoroutinefunction(view) or _is_async_dispatch(view):
 
         @wraps(view)
         async def abehind(*args: Any, **kwargs: Any) -> Any:

@@ -79,7 +79,7 @@ class Ledger(ABC):
         """Take one unit of every claim, or of none; never go above a limit.
 
         *unless* is looked at in the same atomic step. At most 8 keys in all, each bucket once. Without claims, only
-        *unless* is looked at.
+        *unless* is looked at. *now* is Unix time in whole seconds, UTC, here and below.
 
         Raises:
             OTPUnavailableException: The ledger cannot tell. Nothing may be accepted then.

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from otp_actions import _core
 from otp_actions.exceptions import OTPUnavailableException
 from otp_actions.ledgers.base import Barrier, Claim, Denied, Event, Ledger, LedgerKey, Release, Taken
+
+logger = logging.getLogger("otp_actions")
+
+
+def ledger_is_full() -> OTPUnavailableException:
+    """Tell the log, and return what the caller is told."""
+    logger.error("The process ledger is full: nothing is accepted. Raise OTP_PROCESS_LEDGER_SIZE or share a ledger.")
+    return OTPUnavailableException()
 
 
 class NativeLedger(Ledger):
@@ -26,7 +36,7 @@ class NativeLedger(Ledger):
         try:
             counts, index, retry_after = self._table.take(claims, unless, now)
         except _core.LedgerFull:
-            raise OTPUnavailableException from None
+            raise ledger_is_full() from None
         if counts is not None:
             return Taken(claims, counts)
         entries: tuple[Barrier | Claim, ...] = (*unless, *claims)
@@ -46,7 +56,7 @@ class NativeLedger(Ledger):
         try:
             return self._table.advance(mark, value, ttl, now, release)
         except _core.LedgerFull:
-            raise OTPUnavailableException from None
+            raise ledger_is_full() from None
 
     def _give_back(self, release: Release, *, now: int) -> None:
         self._table.give_back(release, now)
