@@ -123,6 +123,7 @@ class Runs:
         (2, b"! KeyboardInterrupt !", True),
         (3, b"", True),
         (4, b"", True),
+        (4, b"ImportError while loading conftest", False),
         (5, b"", True),
         (-9, b"", True),
         ("time-out", b"", False),

@@ -234,7 +234,7 @@ def test_right_code_is_exchanged_for_tokens_once(names, ada, rf):
     right = post(rf, names["log_in"], otp=code, context=context)
     backend = JWTAuthentication()
     assert backend.get_user(backend.get_validated_token(right.data["access"])) == ada
-    assert right["Cache-Control"] == "no-store"
+    assert right["Cache-Control"] == "no-store, private"
     assert post(rf, names["log_in"], otp=code, context=context).data["error_code"] == "OTP_USED"
 
 

@@ -175,14 +175,18 @@ def exchange(site, sent, *, request, verify):
     """Drive one whole exchange, and check each answer."""
     with serving(request_otp=request, verify_otp=verify):
         status, body, headers = site.post("/api/request-otp/", {"email": "ada@example.com"})
-        assert (status, body["message"], headers["Cache-Control"]) == (200, "OTP sent successfully", "no-store")
+        assert (status, body["message"], headers["Cache-Control"]) == (
+            200,
+            "OTP sent successfully",
+            "no-store, private",
+        )
         context = body["context"]
         ((to, message),) = sent
         code = re.search(r"\d{6}$", message)[0]
         assert to == "ada@example.com"
 
         status, body, headers = site.post("/api/verify-otp/", {"otp": wrong_code(code), "context": context})
-        assert (status, headers["Cache-Control"]) == (400, "no-store")
+        assert (status, headers["Cache-Control"]) == (400, "no-store, private")
         documented = json.loads(BLOCKS["Updated Context on Invalid OTP"][1])
         assert set(documented) <= set(body)
         assert (body["error"], body["error_code"]) == (documented["error"], documented["error_code"])

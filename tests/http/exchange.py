@@ -37,14 +37,14 @@ def assert_refused(response, *codes):
     assert response.status_code == status
     assert set(body) == {"error", "error_code"} | more
     assert body["error"] == text.format(**body) if text else body["error"]
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "no-store, private"
     return body
 
 
 def assert_accepted(response):
     """Check that the view was reached behind a code that verified. Return its body."""
     assert response.status_code == 200, response.content[:300]
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "no-store, private"
     body = response.json()
     assert body["verified"] is True
     return body

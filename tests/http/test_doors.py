@@ -20,7 +20,7 @@ from .views import KINDS_THAT_KNOW_THEIR_METHODS, UNSAFE
 def test_request_wrong_right_replay(kind, otp_outbox):
     issued = kind.send("issue", {"email": "ada@example.com"})
     assert issued.status_code == 200
-    assert issued["Cache-Control"] == "no-store"
+    assert issued["Cache-Control"] == "no-store, private"
     context = issued.json()["context"]
     (otp,) = otp_outbox
     assert (otp.identifier, otp.context) == ("ada@example.com", context)
@@ -132,7 +132,7 @@ def test_safe_methods_pass_unverified(kind, challenge, method):
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_codes_can_be_issued_on_a_safe_method(kind, method, otp_outbox):
     answer = kind.send("issue", method=method)
-    assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
+    assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store, private")
     assert len(otp_outbox) == 1
 
 

@@ -100,7 +100,7 @@ def test_exception_handler_of_the_project_renders(kind, challenge):
         assert answer.status_code == 400
         full = {"message": "Invalid OTP. Attempts remaining: 2", "code": "INVALID_OTP"}
         assert answer.json() == {"problem": "INVALID_OTP", "full": full}
-        assert answer["Cache-Control"] == "no-store"
+        assert answer["Cache-Control"] == "no-store, private"
         assert kind.send("issue", {"email": []}).json()["problem"] == "OTP_ERROR"
 
 
@@ -175,7 +175,7 @@ def test_model_viewset_verifies_every_unsafe_action():
     assert_refused(send("POST", "/all/", {"name": "a"}), "MISSING_FIELDS")
     assert not Group.objects.exists()
     created = send("POST", "/all/", {"name": "a", **proof()})
-    assert (created.status_code, created["Cache-Control"]) == (201, "no-store")
+    assert (created.status_code, created["Cache-Control"]) == (201, "no-store, private")
     url = f"/all/{created.json()['id']}/"
     for method, expected in (("PUT", 200), ("PATCH", 200), ("DELETE", 204)):
         assert_refused(send(method, url, {"name": method}), "MISSING_FIELDS")

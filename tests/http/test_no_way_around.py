@@ -665,7 +665,7 @@ async def test_dispatch_of_an_async_view_can_be_decorated(kind):
         ({"otp": code, "context": context}, 410),
     ]:
         answer = await view(AsyncRequestFactory().post("/", fields))
-        assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store")
+        assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store, private")
     assert (await view(AsyncRequestFactory().put("/"))).status_code == 405
 
 

@@ -33,7 +33,7 @@ def test_refusal_costs_neither_attempt_nor_code(kind, challenge, attempts, scena
     answer = kind.send(scenario, {"otp": code if right else "wrong", "context": context, **SHORT})
     assert answer.status_code == status
     assert (answer.content.decode() if isinstance(body, str) else answer.json()) == body
-    assert answer["Cache-Control"] == "no-store"
+    assert answer["Cache-Control"] == "no-store, private"
     assert attempts(kind, code, context, scenario=scenario, **GOOD) == 0
 
 
@@ -53,6 +53,12 @@ def test_passing_the_precheck_is_not_enough(kind, challenge, scenario):
     assert_refused(kind.send(scenario, {**GOOD}), "MISSING_FIELDS")
 
 
+@pytest.mark.parametrize("missing", [{"otp": ""}, {"otp": None}, {"context": ""}, {"context": None}])
+def test_precheck_is_not_run_without_both_fields(kind, challenge, missing):
+    code, context = challenge
+    assert_refused(kind.send("precheck-breaks", {"otp": code, "context": context, **missing}), "MISSING_FIELDS")
+
+
 def test_precheck_is_not_run_on_safe_methods(kind):
     assert kind.send("precheck-breaks", method="GET").json()["verified"] is False
 
@@ -70,7 +76,7 @@ def test_async_precheck_is_awaited(name, challenge, attempts, scenario, status):
     kind = Kind(name)
     code, context = challenge
     answer = kind.send(scenario, {"otp": code, "context": context, **SHORT})
-    assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store")
+    assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store, private")
     assert attempts(kind, code, context, scenario=scenario, **GOOD) == 0
 
 

@@ -236,7 +236,7 @@ def test_no_more_than_the_limit_reach_the_view(place, clock):
     answers = [place.send("alone") for _ in range(3)]
     assert [answer.json() for answer in answers[:2]] == [{"reached": True}] * 2
     assert_throttled(answers[2])
-    assert answers[2]["Cache-Control"] == "no-store"
+    assert answers[2]["Cache-Control"] == "no-store, private"
 
 
 def test_window_begins_with_the_first_request_and_ends(place, clock):

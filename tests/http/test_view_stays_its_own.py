@@ -389,6 +389,13 @@ def test_view_that_may_answer_an_unsafe_method_can_be_verified(view):
     otp_verified(view)
 
 
+def test_request_in_a_place_where_no_view_has_it_is_a_clear_error():
+    request = RequestFactory().get("/")
+    for arguments in ((), ("a", "b", request)):
+        with pytest.raises(TypeError, match="as its first argument"):
+            otp_verified(respond)(*arguments)
+
+
 @pytest.mark.parametrize("base", [View, APIView, TemplateView])
 def test_class_that_would_verify_nothing_is_a_clear_error(base):
     with pytest.raises(TypeError, match=r"pass a verification unverified, and Page answers nothing else"):

@@ -30,7 +30,7 @@ STATUSES: Final[dict[type[OTPException], int]] = {
     OTPUnavailableException: 503,
 }
 
-NO_STORE: Final = "no-store"
+NO_STORE: Final = "no-store, private"
 
 
 def status_of(error: OTPException) -> int:
