@@ -5,6 +5,7 @@ import json
 from types import MappingProxyType
 from urllib.parse import urlencode
 
+import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.forms import CharField
@@ -666,7 +667,8 @@ async def test_dispatch_of_an_async_view_can_be_decorated(kind):
     ]:
         answer = await view(AsyncRequestFactory().post("/", fields))
         assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store, private")
-    assert (await view(AsyncRequestFactory().put("/"))).status_code == 405
+    if django.VERSION >= (5, 1):  # In 5.0 what an async view answers to other methods cannot be awaited.
+        assert (await view(AsyncRequestFactory().put("/"))).status_code == 405
 
 
 @pytest.mark.asyncio

@@ -177,7 +177,7 @@ def test_unknown_ledger(value):
 
 
 @pytest.mark.parametrize(
-    "value", ["redis://otp:canary@10.0.0.5/0", "redis://otp:canary@redis", "shop..canary", "canary."]
+    "value", ["redis://otp:canary@10.0.0.5/0", "redis://otp:canary@redis", "shop..canary", "canary.", ".Ledger"]
 )
 def test_ledger_that_is_no_path_is_not_quoted(value):
     error = error_for(OTP_LEDGER=value)
