@@ -214,6 +214,16 @@ def test_bodies(name, method, challenge):
     assert_counted(kind, code, context, 0)
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", "us-ascii", "iso-8859-1", "latin1"])
+def test_charset_that_people_send_is_read(kind, challenge, charset):
+    code, context = challenge
+    if charset == "utf-8" or kind.name in DRF_KINDS:  # Django itself reads no other form.
+        body = f"otp={wrong_code(code)}&context={context}"
+        assert_refused(kind.send_body("verify", body, f"{URLENCODED}; charset={charset}"), "INVALID_OTP")
+    body = json.dumps({"otp": code, "context": context})
+    assert_accepted(kind.send_body("verify", body, f"{JSON}; charset={charset}"))
+
+
 @pytest.mark.parametrize("content_type", [JSON, URLENCODED, MULTIPART_CONTENT])
 def test_charsets(kind, content_type):
     """A charset may be ignored, or it makes a body unreadable. Codecs that are no charsets are charsets to Python."""
