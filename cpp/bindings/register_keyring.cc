@@ -290,7 +290,6 @@ std::string_view PurposeText(py::handle purpose) {
 
 // SealablePurpose is a purpose that a challenge can have: what is done for any other would be done for nobody.
 std::string_view SealablePurpose(py::handle purpose) {
-  if (!PyUnicode_Check(purpose.ptr())) throw py::type_error("a purpose is a str");
   const std::string_view text = Utf8(purpose);
   if (text.size() > kMaxPurposeSize) throw py::value_error("a purpose is too long");
   return text;

@@ -24,22 +24,22 @@ int Count(PyDict_WatchEvent /*event*/, PyObject* /*dict*/, PyObject* /*key*/, Py
 }
 
 // An interpreter has eight watchers for all who want one. Without any left, every look finds a change.
-int Watcher() {
-  static const int watcher = [] {
-    const int id = PyDict_AddWatcher(Count);
-    if (id < 0) PyErr_Clear();
-    return id;
-  }();
-  return watcher;
+int watcher = -1;
+
+void FindWatcher() {
+  if (watcher < 0) watcher = PyDict_AddWatcher(Count);
+  if (watcher < 0) PyErr_Clear();
 }
 
 void Begin(PyObject* dict) {
-  if (Watcher() >= 0 && PyDict_Watch(Watcher(), dict) != 0) throw py::error_already_set();
+  if (watcher >= 0 && PyDict_Watch(watcher, dict) != 0) throw py::error_already_set();
 }
 
-std::uint64_t VersionOf(PyObject* /*dict*/) { return Watcher() >= 0 ? changes : ++changes; }
+std::uint64_t VersionOf(PyObject* /*dict*/) { return watcher >= 0 ? changes : ++changes; }
 
 #else
+
+void FindWatcher() {}
 
 void Begin(PyObject* /*dict*/) {}
 
@@ -73,6 +73,7 @@ py::object IsQuiet(PyObject* self) { return py::bool_(Held<Watch>(self).IsQuiet(
 }  // namespace
 
 void RegisterWatch(py::module_& module) {
+  FindWatcher();
   py::class_<Watch> watch(module, "Watch", "Two dicts, and whether they have changed since it was made.",
                           py::is_final());
   Closed(watch).def(py::init<py::dict, py::dict>());

@@ -159,10 +159,10 @@ class OTPVerifiedMixin(_BehindDoors):
             raise TypeError(f"{name}.otp_actions names {', '.join(unknown)}, which {name} has not.")
 
     @classmethod
-    def _check_methods(cls, actions: Collection[str] | None, routes: Mapping[str, str] | None = None) -> None:
+    def _check_methods(cls, actions: Collection[str] | None, routes: Mapping[str, str]) -> None:
         """Refuse a route by which an action that *actions* names is answered to safe methods alone."""
         methods: dict[str, set[str]] = {}
-        for method, action in (routes or {}).items():
+        for method, action in routes.items():
             methods.setdefault(action, set()).add(method.upper())
         for action in set(actions or ()) & methods.keys():
             if methods[action] <= SAFE_METHODS:
@@ -176,7 +176,8 @@ class OTPVerifiedMixin(_BehindDoors):
         """Refuse a view that would verify nothing; the routes of a ViewSet one by one may."""
         actions = initkwargs.get("otp_actions")
         cls._check_actions(actions)
-        cls._check_methods(cls.otp_actions if actions is None else actions, *args[:1])
+        routes = args[0] if args else initkwargs.get("actions")
+        cls._check_methods(cls.otp_actions if actions is None else actions, routes or {})
         if iscoroutinefunction(cls.otp_precheck):
             hide_locals(cls.otp_precheck)
         view = super().as_view(*args, **initkwargs)

@@ -527,6 +527,8 @@ def test_action_that_is_named_and_answered_to_safe_methods_alone_is_a_clear_erro
         router.get_urls()
     with pytest.raises(TypeError, match="names revoke"):
         Devices.as_view({"get": "revoke", "head": "revoke"})
+    with pytest.raises(TypeError, match="names revoke"):
+        Devices.as_view(actions={"get": "revoke"})
     with pytest.raises(TypeError, match="names list"):
         Items.as_view({"get": "list"}, otp_actions=["list"])
     for routes in ({"get": "revoke", "post": "revoke"}, {"delete": "revoke"}, {"get": "options"}):
@@ -669,6 +671,13 @@ async def test_dispatch_of_an_async_view_can_be_decorated(kind):
         assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store, private")
     if django.VERSION >= (5, 2):  # Before, what an async view answers to other methods cannot be awaited.
         assert (await view(AsyncRequestFactory().put("/"))).status_code == 405
+
+
+def test_partial_of_a_function_that_is_called_dispatch_is_a_view_like_any_other():
+    def dispatch(answer, request):
+        return HttpResponse(answer)
+
+    assert post(otp_verified(functools.partial(dispatch, "ran"))).status_code == 400
 
 
 @pytest.mark.asyncio

@@ -4,9 +4,10 @@ import json
 
 import django
 import pytest
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
+from django.views.decorators.cache import cache_page
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -205,3 +206,13 @@ def test_form_that_was_read_under_another_method_is_refused():
     request.method = "PUT"
     answer = view(request)
     assert (answer.status_code, json.loads(answer.content)["error_code"]) == (400, "OTP_ERROR")
+
+
+def test_context_is_not_kept_by_djangos_cache_for_the_next_client():
+    @cache_page(60)
+    @otp_protected
+    def view(request):
+        return JsonResponse({"context": request.generate_otp()[1]})
+
+    first, second = (view(RequestFactory().get("/issue-by-get/")).content for _ in range(2))
+    assert first != second

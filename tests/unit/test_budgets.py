@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from otp_actions import conf
 from otp_actions.exceptions import InvalidOTPException, OTPException, OTPThrottledException
+from otp_actions.ledgers import ledger_for
 from otp_actions.services import canonical_identifier, generate_decoy, generate_otp, increment_retry_count, verify_otp
 from otp_actions.testing import wrong_code
 
@@ -172,6 +173,11 @@ def test_spelling_that_looks_alike_is_the_same_subject(spelling):
     for _ in range(4):
         guess(spelling)
     refused()
+
+
+def test_first_attempt_takes_an_entry_for_the_challenge_and_one_for_the_budget():
+    guess()
+    assert ledger_for(conf.current()).core.size == 2
 
 
 def test_case_is_no_part_of_an_identifier_unless_the_project_says_otherwise(settings):

@@ -521,14 +521,19 @@ def hide_handlers(view_class: Any) -> None:
 
 def _is_async_dispatch(view: Any) -> bool:
     """Say whether *view* is the ``dispatch()`` of an async class: no coroutine function, but it returns a coroutine."""
-    bound: Any = getattr(view, "func", None)  # method_decorator hands over a partial of the bound method.
-    return getattr(bound, "__name__", "") == "dispatch" and bool(getattr(bound.__self__, "view_is_async", False))
+    method = getattr(view, "func", None)  # method_decorator hands over a partial of the bound method.
+    return getattr(method, "__name__", "") == "dispatch" and getattr(
+        getattr(method, "__self__", None), "view_is_async", False
+    )
 
 
 def put_behind(door: Door, view: View) -> View:
     """Return *view* behind *door*, whatever kind of view it is."""
     if isinstance(view, type):
-        raise TypeError(f"{view.__name__} is a class: use OTPProtectedMixin or OTPVerifiedMixin, or decorate a method.")
+        raise TypeError(
+            f"{view.__name__} is a class: use OTPProtectedMixin, OTPVerifiedMixin or throttle_classes, or decorate a "
+            "method."
+        )
     if not callable(view):
         raise TypeError("An OTP decorator takes a view. Name its arguments: @otp_verified(purpose='login').")
     if not isinstance(door, IssuingDoor):

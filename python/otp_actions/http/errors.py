@@ -30,7 +30,7 @@ STATUSES: Final[dict[type[OTPException], int]] = {
     OTPUnavailableException: 503,
 }
 
-NO_STORE: Final = "no-store, private"
+NO_STORE: Final = "no-store, private"  # Django 5.0's own cache goes by `private` alone.
 
 
 def status_of(error: OTPException) -> int:

@@ -162,11 +162,6 @@ def otp_throttle(rate: str, *, by: By = "identifier", field: str = _FIELD) -> Ca
     limit = _limit(rate, by, field, "otp_throttle")
 
     def decorate(view: _View) -> _View:
-        if isinstance(view, type):
-            raise TypeError(
-                f"{view.__name__} is a class. In DRF write throttle_classes = [OTPThrottle.at({rate!r})] in it; "
-                'elsewhere, above it, @method_decorator(otp_throttle(...), name="dispatch").'
-            )
         # Here, since doors imports DRF's views; see the top.
         from otp_actions.http.doors import put_behind
 
